@@ -12,11 +12,15 @@
 namespace mossrt::runtime {
 
 inline void AppendPiece(std::string* out, std::string_view piece) { out->append(piece); }
-inline void AppendPiece(std::string* out, char piece) { out->push_back(piece); }
-inline void AppendPiece(std::string* out, bool piece) { out->append(piece ? "true" : "false"); }
 template <std::integral T>
 void AppendPiece(std::string* out, T piece) {
-  out->append(std::to_string(piece));
+  if constexpr (std::same_as<T, bool>) {
+    out->append(piece ? "true" : "false");
+  } else if constexpr (std::same_as<T, char>) {
+    out->push_back(piece);
+  } else {
+    out->append(std::to_string(piece));
+  }
 }
 template <std::floating_point T>
 void AppendPiece(std::string* out, T piece) {
