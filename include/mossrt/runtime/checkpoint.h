@@ -11,30 +11,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "mossrt/runtime/byte_source.h"
 #include "mossrt/runtime/dtype.h"
 
 namespace mossrt::runtime {
-
-// A folder of named files: a directory, memory, or callbacks. All methods may be called from many
-// threads.
-class ByteSource {
- public:
-  virtual ~ByteSource() = default;
-  virtual std::string name() const = 0;  // for messages: the directory's path
-  virtual absl::StatusOr<std::vector<std::string>> List() const = 0;  // plain file names, sorted
-  virtual absl::StatusOr<std::uint64_t> Size(
-      std::string_view file) const = 0;  // kNotFound if absent
-  // Exactly out.size() bytes from `offset`; anything less is an error.
-  virtual absl::Status Read(std::string_view file, std::uint64_t offset,
-                            std::span<std::uint8_t> out) const = 0;
-};
-
-// Symbolic links are followed (a hub cache is made of them).
-absl::StatusOr<std::unique_ptr<ByteSource>> OpenDirectory(const std::string& path);
-std::unique_ptr<ByteSource> OpenMemory(std::string name, std::map<std::string, std::string> files);
-// The whole file, refusing more than `limit` bytes.
-absl::StatusOr<std::string> ReadAll(const ByteSource& source, std::string_view file,
-                                    std::uint64_t limit);
 
 // A run of bytes of one file that one or more tensors view.
 struct StorageInfo {

@@ -10,7 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "mossrt/runtime/checkpoint.h"
+#include "mossrt/runtime/byte_source.h"
 
 namespace mossrt::runtime {
 
