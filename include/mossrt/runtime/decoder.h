@@ -1,0 +1,127 @@
+// The model in memory and one pass over it. Owned by src/models.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "mossrt/runtime/arch_spec.h"
+#include "mossrt/runtime/checkpoint.h"
+#include "mossrt/runtime/gemm_backend.h"
+#include "mossrt/runtime/hooks.h"
+#include "mossrt/runtime/kv_cache.h"
+#include "mossrt/runtime/monitor.h"
+#include "mossrt/runtime/thread_team.h"
+
+namespace mossrt::runtime {
+
+struct LoadOptions {
+  std::string dtype = "auto";  // auto | float32 | float16 | bfloat16
+  std::string backend = "native";
+  std::string architecture;  // empty: by config.json
+  int threads = 0;           // 0: DefaultThreads()
+  bool verify_crc = true;    // compare zip checksums while reading
+  bool huge_pages = true;
+  std::uint64_t memory_limit = 0;  // bytes; 0: what the machine and its cgroup have
+};
+
+// What a model needs, by term, before anything is allocated.
+struct MemoryNeed {
+  std::uint64_t weights = 0;       // packed matrices, norms, biases
+  std::uint64_t embedding = 0;     // the lookup table, unless the head serves as one
+  std::uint64_t loading = 0;       // slabs of all threads, freed afterwards
+  std::uint64_t kv_per_token = 0;  // float32 cache
+  std::uint64_t available = 0;     // what this process may still take
+  std::string limited_by;          // "memory" | "cgroup" | "option"
+};
+
+// One tensor of the checkpoint and what becomes of it.
+struct TensorPlan {
+  std::string name;
+  DType file_dtype;
+  std::vector<std::int64_t> shape;
+  std::string use;  // "layer 0 q, k, v", "ignored", ...
+};
+
+// All that is known from the headers, before any weight is read: the first half of loading, and
+// `inspect`.
+struct ModelPlan {
+  ArchSpec spec;
+  HyperParams params;
+  DType dtype = DType::kF32;  // matrices are held in this type
+  std::int64_t parameters = 0;
+  std::vector<TensorPlan> tensors;
+  MemoryNeed need;
+  std::vector<std::string> notes;
+};
+absl::StatusOr<ModelPlan> PlanModel(const Checkpoint& checkpoint, const LoadOptions& options);
+
+// One sequence's share of a Forward call.
+struct SequenceInput {
+  KvCache* kv = nullptr;  // continues at kv->length()
+  std::span<const std::int32_t> tokens;
+  ConstMatrix embeddings;  // [n, hidden] instead of tokens, if these are empty
+  enum class Rows { kNone, kLast, kAll, kListed } want = Rows::kLast;
+  std::span<const std::int32_t> listed;  // ascending row numbers in [0, n)
+};
+
+struct ForwardOptions {
+  const HookSet* hooks = nullptr;
+  Monitor* monitor = nullptr;  // looked at between layers
+};
+
+class Model;
+
+// Buffers of Forward for up to max_rows tokens in one call (all sequences together); nothing is
+// allocated after construction except for more wanted logits than ever before.
+class Workspace {
+ public:
+  Workspace(const Model& model, std::int64_t max_rows);
+  ~Workspace();
+  std::int64_t max_rows() const;
+  std::size_t bytes() const;
+  struct Impl;
+  Impl& impl() { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+class Model {
+ public:
+  static absl::StatusOr<std::unique_ptr<Model>> Load(const Checkpoint& checkpoint,
+                                                     const LoadOptions& options, Monitor* monitor);
+  ~Model();
+  const ArchSpec& spec() const;
+  const HyperParams& params() const;
+  const ModelPlan& plan() const;
+  GemmBackend& backend() const;
+  ThreadTeam& team() const;
+  // The settings that decide bits: dtype, backend, bf16 level (KV dtype is added by the session).
+  const std::string& numerics() const;
+  std::uint64_t weight_bytes() const;
+
+  // Runs all sequences' tokens as one batch, appends them to their caches and gives the logits of
+  // the wanted rows, [sum of wanted rows, vocab], in order; valid until the workspace is used
+  // again. On an error (also a cancel) no cache has grown.
+  absl::StatusOr<Matrix> Forward(std::span<const SequenceInput> sequences,
+                                 const ForwardOptions& options, Workspace& workspace) const;
+
+  // A matrix, norm or bias of the checkpoint by its name, as held, in the checkpoint's shape and
+  // order.
+  absl::StatusOr<std::vector<float>> ReadTensor(const std::string& name,
+                                                std::vector<std::int64_t>* shape) const;
+
+  struct Impl;
+  explicit Model(std::unique_ptr<Impl> impl);
+  const Impl& impl() const { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace mossrt::runtime

@@ -1,0 +1,62 @@
+// Keys and values of one sequence, in reference-counted fixed blocks that forks share. Owned by
+// src/models.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "mossrt/runtime/dtype.h"
+
+namespace mossrt::runtime {
+
+inline constexpr std::int64_t kKvBlockTokens = 256;
+
+struct KvShape {
+  std::int64_t layers = 0, kv_heads = 0, head_dim = 0;
+  DType dtype = DType::kF32;  // kF32 or kBF16
+
+  // One head's keys of a block: 16 panels of 16 tokens, [head_dim][16] each, as cpu's products read
+  // weights.
+  std::size_t KeyBytes() const;
+  // One head's values: panels of 16 dimensions, [256][16] each.
+  std::size_t ValueBytes() const;
+  std::size_t BlockBytes() const;  // all layers and heads, keys and values
+};
+
+class KvCache {
+ public:
+  KvCache(const KvShape& shape, std::int64_t capacity);
+  ~KvCache();
+  KvCache(const KvCache&) = delete;
+  KvCache& operator=(const KvCache&) = delete;
+
+  const KvShape& shape() const { return shape_; }
+  std::int64_t length() const { return length_; }
+  std::int64_t capacity() const { return capacity_; }  // tokens
+  std::size_t allocated_bytes() const;                 // shared blocks counted in full
+
+  // Makes positions [length(), length() + tokens) writable: allocates blocks, copies one that a
+  // fork shares. kResourceExhausted beyond capacity or memory; nothing changes then.
+  absl::Status Reserve(std::int64_t tokens);
+  void Advance(std::int64_t tokens) { length_ += tokens; }
+  void Rewind(std::int64_t length);
+  std::unique_ptr<KvCache> Fork() const;
+
+  // Block b of layer l, kv head h.
+  std::byte* Keys(std::int64_t block, std::int64_t layer, std::int64_t head) const;
+  std::byte* Values(std::int64_t block, std::int64_t layer, std::int64_t head) const;
+  // Writes head_dim float32 values (rounded to dtype) of one token.
+  void StoreKey(std::int64_t position, std::int64_t layer, std::int64_t head, const float* key);
+  void StoreValue(std::int64_t position, std::int64_t layer, std::int64_t head, const float* value);
+
+ private:
+  struct Block;
+  KvShape shape_;
+  std::int64_t capacity_, length_ = 0;
+  std::vector<std::shared_ptr<Block>> blocks_;
+};
+
+}  // namespace mossrt::runtime

@@ -1,0 +1,47 @@
+// Threads that work on one region at a time. An interface, so that an application may lend its own
+// pool. Owned by src/threads.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+
+namespace mossrt::runtime {
+
+class ThreadTeam {
+ public:
+  using Body = void (*)(void* context, int thread, int threads);
+
+  virtual ~ThreadTeam() = default;
+  virtual int size() const = 0;
+  // Calls body(context, t, size()) once for every t in [0, size()), t = 0 on the calling thread,
+  // and returns when all have returned. Calls from several threads wait for each other. Bodies
+  // neither throw nor call Run.
+  virtual void Run(Body body, void* context) = 0;
+
+  // The same for a callable f(int thread, int threads).
+  template <typename F>
+  void ForEachThread(F&& f) {
+    auto* address = std::addressof(f);
+    Run([](void* context, int t, int n) { (*static_cast<decltype(address)>(context))(t, n); },
+        const_cast<void*>(static_cast<const void*>(address)));
+  }
+};
+
+// How many threads pay off here: physical cores that the affinity mask and the cgroup quota allow,
+// at least 1.
+int DefaultThreads();
+
+// A team of `threads` (0: DefaultThreads()). Workers spin for some 50 us after a region, then
+// sleep; they end with the team, and start anew in a child after fork.
+absl::StatusOr<std::unique_ptr<ThreadTeam>> CreateThreadTeam(int threads);
+
+// [begin, end) of `count` items for thread t of n: contiguous, sizes differ by at most one.
+struct Range {
+  long long begin, end;
+};
+constexpr Range SplitRange(long long count, int t, int n) {
+  return {count * t / n, count * (t + 1) / n};
+}
+
+}  // namespace mossrt::runtime
