@@ -1,0 +1,132 @@
+// One conversation's state: tokens and their KV cache; and generation on top of it. Owned by
+// src/generate.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "mossrt/runtime/decoder.h"
+#include "mossrt/runtime/sampler.h"
+#include "mossrt/runtime/tokenizer.h"
+
+namespace mossrt::runtime {
+
+struct SessionOptions {
+  DType kv_dtype = DType::kF32;  // kF32 or kBF16
+  std::int64_t context = 0;      // tokens; 0: the model's max_positions
+  std::int64_t prefill_chunk =
+      0;  // tokens per Forward; 0: adapts so that a cancel is seen within 100 ms
+};
+
+enum class WantLogits : std::uint8_t { kNone, kLast, kAll };
+
+struct EvalOptions {
+  WantLogits logits = WantLogits::kLast;
+  std::vector<int>
+      hidden;  // layers whose output (hook point resid) is kept for all rows of this call
+};
+
+// The model must outlive the session.
+class Session {
+ public:
+  static absl::StatusOr<std::unique_ptr<Session>> Create(const Model& model,
+                                                         const SessionOptions& options);
+  ~Session();
+  const Model& model() const;
+  const SessionOptions& options() const;
+  std::int64_t context() const;
+  std::string numerics() const;  // the model's, with the KV dtype
+
+  // Appends ids, in chunks of its own choice (which never change a bit). kResourceExhausted with
+  // finish value CONTEXT_FULL semantics if they do not fit: nothing has changed then. On a cancel
+  // the tokens of finished chunks stay (see tokens()).
+  absl::Status Eval(std::span<const std::int32_t> ids, const EvalOptions& options,
+                    Monitor* monitor);
+  // Logits of the last Eval: [1 or n, vocab] float32 as asked; an error that says which option to
+  // give if not asked.
+  absl::StatusOr<ConstMatrix> logits() const;
+  absl::StatusOr<ConstMatrix> hidden(int layer) const;  // [n, hidden]
+  std::span<const std::int32_t> tokens() const;
+  absl::Status Rewind(std::int64_t tokens);  // keep the first `tokens`
+  absl::StatusOr<std::unique_ptr<Session>> Fork() const;
+  HookSet& hooks();
+  std::size_t kv_bytes() const;
+
+ private:
+  struct Impl;
+  explicit Session(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+enum class Finish : std::uint8_t {
+  kNone,
+  kStopToken,
+  kStopString,
+  kLength,
+  kContextFull,
+  kCancelled
+};
+std::string_view FinishName(
+    Finish finish);  // "stop_token", "stop_string", "length", "context_full", "cancelled"
+
+struct GenerateOptions {
+  SamplingOptions sampling;
+  std::int64_t max_new_tokens = -1;        // -1: until the context is full
+  std::int64_t min_new_tokens = 0;         // end tokens are forbidden before
+  std::vector<std::int32_t> eos_token_id;  // a set
+  std::vector<std::string> stop;           // strings; never emitted, not even in part
+  bool mask_undefined = true;       // ids at and beyond the tokenizer's size get no probability
+  bool skip_special_tokens = true;  // in the text, not in the ids
+};
+
+// Where a value came from: "argument", "generation_config.json", "config.json", "recipe:moss",
+// "default".
+struct OptionOrigin {
+  std::string key, value, origin;
+};
+// Options from JSON (keys as Hugging Face names them, unknown ones are errors naming the nearest),
+// filled up from generation_config.json, then the family's recipe, then defaults.
+struct ResolvedGenerateOptions {
+  GenerateOptions options;
+  std::vector<OptionOrigin> origins;
+};
+absl::StatusOr<ResolvedGenerateOptions> ResolveGenerateOptions(
+    std::string_view arguments_json, std::string_view generation_config_json,
+    std::string_view config_json, const HyperParams& params, const Tokenizer* tokenizer);
+
+struct GenerationStep {
+  TokenChoice choice;  // token -1 when generation ended without one
+  std::string text;    // whole code points released by this step; may be empty
+  Finish finish = Finish::kNone;
+};
+
+// Pull: each Next() makes one token. Session, tokenizer and monitor must outlive it.
+class Generation {
+ public:
+  // Starts after the session's tokens, which must not be empty; if its last logits are not at hand,
+  // the last token is evaluated again. `tokenizer` may be null: then there is no text and stop
+  // strings are an error.
+  static absl::StatusOr<std::unique_ptr<Generation>> Start(Session& session,
+                                                           const Tokenizer* tokenizer,
+                                                           const GenerateOptions& options,
+                                                           Monitor* monitor);
+  ~Generation();
+  void AddProcessor(LogitsProcessor processor);
+  // After the end: the same finish value again, no token, no text.
+  absl::Status Next(GenerationStep* step);
+  std::span<const std::int32_t> new_ids() const;
+
+ private:
+  struct Impl;
+  explicit Generation(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace mossrt::runtime
