@@ -2,6 +2,7 @@
 // pool. Owned by src/threads.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "absl/status/statusor.h"
@@ -38,9 +39,9 @@ absl::StatusOr<std::unique_ptr<ThreadTeam>> CreateThreadTeam(int threads);
 
 // [begin, end) of `count` items for thread t of n: contiguous, sizes differ by at most one.
 struct Range {
-  long long begin, end;
+  std::int64_t begin, end;
 };
-constexpr Range SplitRange(long long count, int t, int n) {
+constexpr Range SplitRange(std::int64_t count, int t, int n) {
   return {count * t / n, count * (t + 1) / n};
 }
 

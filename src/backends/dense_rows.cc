@@ -1,0 +1,155 @@
+#include "backends/dense_rows.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <mutex>
+#include <new>
+#include <vector>
+
+#include "backends/epilogue.h"
+#include "base/cat.h"
+#include "base/status.h"
+
+namespace mossrt::runtime {
+
+absl::Status ReadSlabs(
+    const PackRequest& request, std::int64_t group_rows, ThreadTeam& team,
+    const std::function<void(std::int64_t, std::int64_t, std::span<const std::uint8_t>)>& consume) {
+  const WeightSource& source = *request.source;
+  const std::int64_t row_bytes =
+      source.cols() * static_cast<std::int64_t>(DTypeSize(source.dtype()));
+  const std::int64_t groups = (source.rows() + group_rows - 1) / group_rows;
+  const std::int64_t slab_groups =
+      std::max<std::int64_t>(1, kSlabBytes / std::max<std::int64_t>(1, row_bytes * group_rows));
+  std::atomic<std::int64_t> bytes_read{0};
+  std::atomic<bool> stop{false};
+  std::mutex mutex;
+  absl::Status first_error;
+  const auto fail = [&](const absl::Status& status) {
+    stop.store(true, std::memory_order_relaxed);
+    const std::lock_guard lock(mutex);
+    if (first_error.ok()) first_error = status;
+  };
+
+  team.ForEachThread([&](int thread, int threads) {
+    const Range range = SplitRange(groups, thread, threads);
+    if (range.begin == range.end) return;
+    const std::int64_t slab_rows = std::min(slab_groups, range.end - range.begin) * group_rows;
+    std::vector<std::uint8_t> slab;
+    try {
+      slab.resize(static_cast<std::size_t>(slab_rows * row_bytes));
+    } catch (const std::bad_alloc&) {
+      fail(absl::ResourceExhaustedError(Cat("no memory for a slab of ", slab_rows * row_bytes,
+                                            " bytes while reading ", source.name())));
+      return;
+    }
+    const std::int64_t end = std::min(source.rows(), range.end * group_rows);
+    for (std::int64_t first = range.begin * group_rows; first < end; first += slab_rows) {
+      if (stop.load(std::memory_order_relaxed)) return;
+      if (Cancelled(request.monitor)) return fail(absl::CancelledError("loading was cancelled"));
+      const std::int64_t count = std::min(slab_rows, end - first);
+      const std::span<std::uint8_t> bytes(slab.data(), static_cast<std::size_t>(count * row_bytes));
+      if (absl::Status s = source.ReadSlab(first, count, bytes); !s.ok()) return fail(s);
+      consume(first, count, bytes);
+      bytes_read.fetch_add(count * row_bytes, std::memory_order_relaxed);
+      if (thread == 0 && request.progress) {
+        if (absl::Status s = request.progress(bytes_read.load(std::memory_order_relaxed)); !s.ok())
+          return fail(s);
+      }
+    }
+  });
+  return first_error;
+}
+
+void ToFloat(const cpu::KernelTable& kernels, DType dtype, const std::uint8_t* bytes,
+             std::int64_t count, float* out) {
+  const auto n = static_cast<std::size_t>(count);
+  switch (dtype) {
+    case DType::kF16:
+      kernels.f16_to_f32(reinterpret_cast<const std::uint16_t*>(bytes), count, out);
+      return;
+    case DType::kBF16:
+      kernels.bf16_to_f32(reinterpret_cast<const std::uint16_t*>(bytes), count, out);
+      return;
+    case DType::kF64:
+      for (std::size_t i = 0; i < n; ++i) {
+        double value;
+        std::memcpy(&value, bytes + 8 * i, 8);
+        out[i] = static_cast<float>(value);
+      }
+      return;
+    default:
+      std::memcpy(out, bytes, n * 4);
+  }
+}
+
+std::size_t DenseBackend::PackedBytes(std::int64_t rows, std::int64_t cols, DType) const {
+  return static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols) * sizeof(float);
+}
+
+absl::StatusOr<std::unique_ptr<PackedWeight>> DenseBackend::Pack(const PackRequest& request,
+                                                                 ThreadTeam& team) {
+  const WeightSource& source = *request.source;
+  const std::int64_t cols = source.cols();
+  MOSSRT_ASSIGN_OR_RETURN(std::byte * memory,
+                          request.arena->Take(PackedBytes(source.rows(), cols, DType::kF32)));
+  auto* data = reinterpret_cast<float*>(memory);
+  const cpu::KernelTable& kernels = *cpu::Kernels();
+  MOSSRT_RETURN_IF_ERROR(
+      ReadSlabs(request, 16, team,
+                [&](std::int64_t first, std::int64_t count, std::span<const std::uint8_t> bytes) {
+                  ToFloat(kernels, source.dtype(), bytes.data(), count * cols, data + first * cols);
+                }));
+  return std::make_unique<DenseRows>(source.rows(), cols, data);
+}
+
+void DenseBackend::ReadRow(const PackedWeight& weight, std::int64_t row, float* out) const {
+  const auto& w = static_cast<const DenseRows&>(weight);
+  std::copy_n(w.Row(row), w.cols(), out);
+}
+
+namespace {
+
+// The input as it is: it must stay in place until Run.
+class BorrowedInput final : public PreparedInput {
+ public:
+  ConstMatrix x;
+};
+
+}  // namespace
+
+std::unique_ptr<PreparedInput> DenseBackend::CreatePrepared(std::int64_t, std::int64_t) const {
+  return std::make_unique<BorrowedInput>();
+}
+
+absl::Status DenseBackend::Prepare(ConstMatrix x, int, PreparedInput* out, ThreadTeam&) {
+  static_cast<BorrowedInput*>(out)->x = x;
+  return absl::OkStatus();
+}
+
+absl::Status DenseBackend::Run(std::span<const GemmCall> calls, ThreadTeam& team) {
+  ++runs_;
+  const cpu::KernelTable& kernels = *cpu::Kernels();
+  const auto part = [&](int thread, int threads) {
+    for (const GemmCall& call : calls) {
+      const auto& w = static_cast<const DenseRows&>(*call.w);
+      const ConstMatrix x = static_cast<const BorrowedInput*>(call.x)->x;
+      // In steps of 16 columns, so that two threads rarely write to one cache line.
+      const Range range = SplitRange((w.rows() + 15) / 16, thread, threads);
+      const std::int64_t first = range.begin * 16,
+                         end = std::min<std::int64_t>(w.rows(), range.end * 16);
+      if (first >= end) continue;
+      Multiply(x, w, first, end, call.y);
+      ApplyEpilogue(kernels, call.epilogue, call.y, first, end);
+    }
+  };
+  if (own_threads()) {
+    part(0, 1);
+  } else {
+    team.ForEachThread(part);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace mossrt::runtime

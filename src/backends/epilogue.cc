@@ -1,0 +1,47 @@
+#include "backends/epilogue.h"
+
+namespace mossrt::runtime {
+
+std::string_view ActivationName(Activation a) {
+  switch (a) {
+    case Activation::kNone:
+      return "none";
+    case Activation::kGeluTanh:
+      return "gelu_tanh";
+    case Activation::kGeluErf:
+      return "gelu";
+    case Activation::kSilu:
+      return "silu";
+    case Activation::kRelu:
+      return "relu";
+  }
+  return "unknown";
+}
+
+void ApplyEpilogue(const cpu::KernelTable& kernels, const Epilogue& epilogue, Matrix y,
+                   std::int64_t first, std::int64_t end) {
+  const std::int64_t n = end - first;
+  if (n <= 0) return;
+  for (std::int64_t i = 0; i < y.rows; ++i) {
+    float* row = y.Row(i) + first;
+    if (epilogue.bias != nullptr) kernels.add(epilogue.bias + first, n, row);
+    switch (epilogue.activation) {
+      case Activation::kNone:
+        break;
+      case Activation::kGeluTanh:
+        kernels.gelu_tanh(row, n);
+        break;
+      case Activation::kGeluErf:
+        kernels.gelu_erf(row, n);
+        break;
+      case Activation::kSilu:
+        kernels.silu(row, n);
+        break;
+      case Activation::kRelu:
+        kernels.relu(row, n);
+        break;
+    }
+  }
+}
+
+}  // namespace mossrt::runtime

@@ -1,0 +1,13 @@
+// Epilogues on a block of columns, for every backend: bias, then activation, each rounded once.
+#pragma once
+
+#include "mossrt/runtime/gemm_backend.h"
+#include "mossrt/runtime/kernel_table.h"
+
+namespace mossrt::runtime {
+
+// Columns [first, end) of all rows of y.
+void ApplyEpilogue(const cpu::KernelTable& kernels, const Epilogue& epilogue, Matrix y,
+                   std::int64_t first, std::int64_t end);
+
+}  // namespace mossrt::runtime
