@@ -1,0 +1,6 @@
+#define MOSSRT_ISA scalar
+#define MOSSRT_ISA_RANK 0
+#define MOSSRT_ISA_AVAILABLE AlwaysAvailable
+#include "cpu/simd/scalar.h"
+
+#include "cpu/isa/table.inl.h"

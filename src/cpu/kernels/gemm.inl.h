@@ -1,0 +1,179 @@
+// Matrix products: which tile meets which part of K, so that weights cross the bus once and
+// everything else stays in the caches. Cutting K changes no bit: an output passes from block to
+// block through y, as an accumulator.
+#pragma once
+
+namespace mossrt::cpu::MOSSRT_ISA {
+
+// k of one block: two f32 panels of it are 64 KiB, and 500 input rows 1 MiB of the second cache.
+inline constexpr int64_t kBlockLines = 512;
+// From this many rows on, 16 bit weights are widened once per block instead of once per tile.
+inline constexpr int64_t kWidenRows = 2 * kTileRows + 1;
+
+// Entries of x for k values of a row.
+template <class Format>
+inline int64_t XEntries(int64_t k) {
+  return Format::kLineX == Format::kLineK ? k : (k + Format::kLineK - 1) / Format::kLineK;
+}
+
+// One block of K: P panels by all m rows. x: the first tile's entry of the block.
+template <class Format, int P>
+struct BlockArgs {
+  const char* w;
+  std::size_t w_panel_bytes;
+  const typename Format::X* x;
+  int64_t x_k;         // entries from tile to tile, per row
+  int64_t x_position;  // entries before this block, per row
+  int64_t m;
+  int64_t k;
+  float* y;
+  int64_t y_stride;
+  bool accumulate;
+  const char* next;  // the block of weights that comes next, or null
+};
+
+template <class Format, int P>
+inline void MultiplyBlock(const BlockArgs<Format, P>& block) {
+  const int64_t tiles = (block.m + kTileRows - 1) / kTileRows;
+  const int64_t lines = (block.k + Format::kLineK - 1) / Format::kLineK;
+  const int64_t lines_per_tile = (lines + tiles - 1) / tiles;
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    // The next weights come from memory a slice per tile, while this block computes from the
+    // caches.
+    if (kPrefetchBytes > 0 && block.next != nullptr) {
+      for (int p = 0; p < P; ++p) {
+        const char* slice = block.next + static_cast<std::size_t>(p) * block.w_panel_bytes +
+                            tile * lines_per_tile * 64;
+        for (int64_t i = 0; i < lines_per_tile; ++i) PrefetchFar(slice + 64 * i);
+      }
+    }
+    const int64_t first = tile * kTileRows;
+    const int64_t tile_rows = block.m - first < kTileRows ? block.m - first : kTileRows;
+    const typename Format::X* x = block.x + first * block.x_k + block.x_position * tile_rows;
+    for (int64_t row = 0; row < tile_rows; row += kGemmRows) {
+      const int64_t rows = tile_rows - row < kGemmRows ? tile_rows - row : kGemmRows;
+      TileOfRows<Format, P, kGemmRows>(
+          rows, TileArgs<Format>{.w = block.w,
+                                 .w_panel_bytes = block.w_panel_bytes,
+                                 .x = x + row,
+                                 .x_rows = tile_rows,
+                                 .k = block.k,
+                                 .y = block.y + (first + row) * block.y_stride,
+                                 .y_stride = block.y_stride,
+                                 .accumulate = block.accumulate});
+    }
+  }
+}
+
+// P panels at a time from `panel` on; returns how many panels are done.
+template <class Format, int P>
+inline int64_t MultiplyPanels(const GemmArgs& a, int64_t panel, int64_t position, int64_t k) {
+  const int64_t lines_before = position / Format::kLineK;
+  for (; panel + P <= a.panels; panel += P) {
+    const char* w = static_cast<const char*>(a.w) +
+                    static_cast<std::size_t>(panel) * a.w_panel_bytes + lines_before * 64;
+    MultiplyBlock(BlockArgs<Format, P>{
+        .w = w,
+        .w_panel_bytes = a.w_panel_bytes,
+        .x = static_cast<const typename Format::X*>(a.x),
+        .x_k = XEntries<Format>(a.x_k),
+        .x_position = XEntries<Format>(position),
+        .m = a.m,
+        .k = k,
+        .y = a.y + panel * kPanelRows,
+        .y_stride = a.y_stride,
+        .accumulate = a.accumulate || position > 0,
+        .next = panel + 2 * P <= a.panels ? w + P * a.w_panel_bytes : nullptr});
+  }
+  return panel;
+}
+
+// A single input row: kGemvPanels streams hide the latency of the one chain per output.
+template <class Format, int P>
+inline int64_t MultiplyRow(const GemmArgs& a, int64_t panel) {
+  for (; panel + P <= a.panels; panel += P) {
+    Tile<Format, P, 1>(TileArgs<Format>{
+        .w = static_cast<const char*>(a.w) + static_cast<std::size_t>(panel) * a.w_panel_bytes,
+        .w_panel_bytes = a.w_panel_bytes,
+        .x = static_cast<const typename Format::X*>(a.x),
+        .x_rows = 1,
+        .k = a.k,
+        .y = a.y + panel * kPanelRows,
+        .y_stride = a.y_stride,
+        .accumulate = a.accumulate});
+  }
+  return panel;
+}
+
+template <class Format>
+inline void Multiply(const GemmArgs& a) {
+  if (a.m == 1) {
+    const int64_t done = MultiplyRow<Format, kGemvPanels>(a, 0);
+    MultiplyRow<Format, 1>(a, done);
+    return;
+  }
+  const int64_t block_k =
+      a.m <= kTileRows ? a.k : kBlockLines * Format::kLineK;  // one tile: weights pass once anyway
+  int64_t position = 0;
+  do {
+    const int64_t k = a.k - position < block_k ? a.k - position : block_k;
+    const int64_t done = MultiplyPanels<Format, kGemmPanels>(a, 0, position, k);
+    MultiplyPanels<Format, 1>(a, done, position, k);
+    position += block_k;
+  } while (position < a.k);
+}
+
+// Widens `k` values of P panels to f32 [panel][k][16].
+template <class Format, int P>
+inline void Widen(const char* w, std::size_t w_panel_bytes, int64_t k, float* wide) {
+  for (int p = 0; p < P; ++p) {
+    const char* line = w + static_cast<std::size_t>(p) * w_panel_bytes;
+    float* to = wide + p * kBlockLines * kPanelRows;
+    for (int64_t i = 0; i < k; ++i) {
+      Store(Format::Get(line + i / Format::kLineK * 64, i % Format::kLineK), to + i * kPanelRows);
+    }
+  }
+}
+
+template <class Format, int P>
+inline int64_t MultiplyWidened(const GemmArgs& a, int64_t panel, int64_t position, int64_t k) {
+  static_assert(P * kBlockLines * kPanelRows * sizeof(float) <= kGemmScratchBytes);
+  auto* wide = static_cast<float*>(a.scratch);
+  for (; panel + P <= a.panels; panel += P) {
+    const char* w = static_cast<const char*>(a.w) +
+                    static_cast<std::size_t>(panel) * a.w_panel_bytes +
+                    position / Format::kLineK * 64;
+    Widen<Format, P>(w, a.w_panel_bytes, k, wide);
+    MultiplyBlock(BlockArgs<F32Weights, P>{.w = static_cast<const char*>(a.scratch),
+                                           .w_panel_bytes = kBlockLines * 64,
+                                           .x = static_cast<const float*>(a.x),
+                                           .x_k = a.x_k,
+                                           .x_position = position,
+                                           .m = a.m,
+                                           .k = k,
+                                           .y = a.y + panel * kPanelRows,
+                                           .y_stride = a.y_stride,
+                                           .accumulate = a.accumulate || position > 0,
+                                           .next = nullptr});
+  }
+  return panel;
+}
+
+// 16 bit weights: the chain is that of f32 weights whether they are widened on the way or before.
+template <class Format>
+inline void MultiplyNarrow(const GemmArgs& a) {
+  if (a.m < kWidenRows) return Multiply<Format>(a);
+  int64_t position = 0;
+  do {
+    const int64_t k = a.k - position < kBlockLines ? a.k - position : kBlockLines;
+    const int64_t done = MultiplyWidened<Format, kGemmPanels>(a, 0, position, k);
+    MultiplyWidened<Format, 1>(a, done, position, k);
+    position += kBlockLines;
+  } while (position < a.k);
+}
+
+static void gemm_f32(const GemmArgs* args) { Multiply<F32Weights>(*args); }
+static void gemm_f16(const GemmArgs* args) { MultiplyNarrow<F16Weights>(*args); }
+static void gemm_bf16(const GemmArgs* args) { MultiplyNarrow<Bf16Weights>(*args); }
+
+}  // namespace mossrt::cpu::MOSSRT_ISA

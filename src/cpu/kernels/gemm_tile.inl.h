@@ -1,0 +1,124 @@
+// The register tile of the matrix products: P panels x R input rows, one fused chain over k per
+// output.
+#pragma once
+
+namespace mossrt::cpu::MOSSRT_ISA {
+
+// How one weight format is read. A panel is a stream of 64-byte lines; a line holds kLineK
+// successive k and meets kLineX entries of the packed input. Odd reads a last line of which only
+// the first k counts.
+struct F32Weights {
+  using Odd = F32Weights;
+  using X = float;
+  using Weight = F32x16;
+  using Factor = F32x16;
+  static constexpr int64_t kLineK = 1;
+  static constexpr int64_t kLineX = 1;
+  static Weight Get(const char* line, int64_t) {
+    return LoadAligned(reinterpret_cast<const float*>(line));
+  }
+  static Factor Broadcast(const X* x) { return Set(*x); }
+  static F32x16 Step(Weight w, Factor x, F32x16 sum) { return MulAdd(w, x, sum); }
+};
+
+struct F16Weights : F32Weights {
+  using Odd = F16Weights;
+  static constexpr int64_t kLineK = 2;
+  static constexpr int64_t kLineX = 2;
+  static Weight Get(const char* line, int64_t k) {
+    return LoadF16(reinterpret_cast<const uint16_t*>(line) + 16 * k);
+  }
+};
+
+struct Bf16Weights : F32Weights {
+  using Odd = Bf16Weights;
+  static constexpr int64_t kLineK = 2;
+  static constexpr int64_t kLineX = 2;
+  static Weight Get(const char* line, int64_t k) {  // even k in the low halves of the dwords
+    const U32x16 pair = LoadBits(line);
+    return FromBits(k == 0 ? ShiftLeft<16>(pair) : And(pair, SetBits(0xFFFF0000u)));
+  }
+};
+
+// Where a tile reads and writes.
+template <class Format>
+struct TileArgs {
+  const char* w;
+  std::size_t w_panel_bytes;
+  const typename Format::X* x;
+  int64_t x_rows;  // rows of the packed tile = distance from k to k
+  int64_t k;
+  float* y;
+  int64_t y_stride;
+  bool accumulate;
+};
+
+template <class Format, int P, int R>
+[[gnu::always_inline]] inline void StepLine(const char* line, std::size_t w_panel_bytes,
+                                            const typename Format::X* x, int64_t x_rows,
+                                            int64_t entries, F32x16 (&sum)[R][P]) {
+#pragma GCC unroll 2
+  for (int64_t e = 0; e < entries; ++e) {
+    typename Format::Weight w[P];
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) {
+      w[p] = Format::Get(line + static_cast<std::size_t>(p) * w_panel_bytes, e);
+    }
+#pragma GCC unroll 12
+    for (int r = 0; r < R; ++r) {
+      const typename Format::Factor factor = Format::Broadcast(x + e * x_rows + r);
+#pragma GCC unroll 4
+      for (int p = 0; p < P; ++p) sum[r][p] = Format::Step(w[p], factor, sum[r][p]);
+    }
+  }
+}
+
+// Not inlined, so that tests/cpu can find every tile's loop in the object by its name.
+template <class Format, int P, int R>
+[[gnu::noinline]] void Tile(const TileArgs<Format>& args) {
+  F32x16 sum[R][P];
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) {
+      sum[r][p] = args.accumulate ? Load(args.y + r * args.y_stride + p * kPanelRows) : Set(0.0f);
+    }
+  }
+  const char* line = args.w;
+  const typename Format::X* x = args.x;
+  const std::size_t w_panel_bytes = args.w_panel_bytes;
+  const int64_t x_rows = args.x_rows;
+  for (int64_t n = args.k / Format::kLineK; n > 0; --n) {
+    if constexpr (R < kTileRows && kPrefetchBytes > 0) {
+#pragma GCC unroll 4
+      for (int p = 0; p < P; ++p) {
+        Prefetch(line + static_cast<std::size_t>(p) * w_panel_bytes + kPrefetchBytes);
+      }
+    }
+    StepLine<Format, P, R>(line, w_panel_bytes, x, x_rows, Format::kLineX, sum);
+    line += 64;
+    x += Format::kLineX * x_rows;
+  }
+  if constexpr (Format::kLineK > 1) {
+    if (args.k % Format::kLineK != 0) {
+      StepLine<typename Format::Odd, P, R>(line, w_panel_bytes, x, x_rows, 1, sum);
+    }
+  }
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) Store(sum[r][p], args.y + r * args.y_stride + p * kPanelRows);
+  }
+}
+
+// The tile of exactly `rows` <= R rows.
+template <class Format, int P, int R>
+void TileOfRows(int64_t rows, const TileArgs<Format>& args) {
+  if (rows == R) {
+    Tile<Format, P, R>(args);
+  } else if constexpr (R > 1) {
+    TileOfRows<Format, P, R - 1>(rows, args);
+  }
+}
+
+}  // namespace mossrt::cpu::MOSSRT_ISA

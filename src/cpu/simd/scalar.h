@@ -1,0 +1,187 @@
+// 16 virtual lanes without vector instructions: arrays. The functions of this header are the
+// vocabulary of the kernel texts; avx2.h, avx512.h and neon.h say the same words.
+#pragma once
+
+#include <cstdint>
+
+#include "base/half.h"
+
+namespace mossrt::cpu::MOSSRT_ISA {
+
+inline constexpr int kGemmPanels = 1;  // panels and rows of the register tile of the matrix product
+inline constexpr int kGemmRows = 1;
+inline constexpr int kGemvPanels = 1;  // panels in flight where m = 1
+inline constexpr int kPrefetchBytes = 0;
+
+struct F32x16 {
+  float lane[16];
+};
+struct U32x16 {
+  std::uint32_t lane[16];
+};
+struct Mask16 {
+  bool lane[16];
+};
+
+template <class Function>
+inline F32x16 MakeF32(Function function) {
+  F32x16 r;
+  for (int i = 0; i < 16; ++i) r.lane[i] = function(i);
+  return r;
+}
+template <class Function>
+inline U32x16 MakeU32(Function function) {
+  U32x16 r;
+  for (int i = 0; i < 16; ++i) r.lane[i] = function(i);
+  return r;
+}
+template <class Function>
+inline Mask16 MakeMask(Function function) {
+  Mask16 r;
+  for (int i = 0; i < 16; ++i) r.lane[i] = function(i);
+  return r;
+}
+
+#if defined(__FP_FAST_FMAF)
+inline float FusedMultiplyAdd(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+#else
+// a * b + c rounded once, without a unit for it. The product is exact in double (48 bits). The sum,
+// rounded to double, decides the float except where it falls on the middle between two floats (or
+// below 2^-126, where middles lie elsewhere); there the sum is first rounded to odd, which 53 >= 2
+// * 24 + 2 bits make safe.
+inline float FusedMultiplyAdd(float a, float b, float c) {
+  const double product = static_cast<double>(a) * static_cast<double>(b);
+  const double addend = static_cast<double>(c);
+  const double sum = product + addend;
+  std::uint64_t bits = __builtin_bit_cast(std::uint64_t, sum);
+  const std::uint64_t exponent = (bits >> 52) & 0x7FF;
+  if (exponent == 0x7FF) return static_cast<float>(sum);
+  if (exponent >= 1023 - 126 && (bits & 0x1FFFFFFF) != 0x10000000) return static_cast<float>(sum);
+  const double from_product = sum - addend;
+  const double error = (product - from_product) + (addend - (sum - from_product));  // exact
+  if (error != 0.0 && (bits & 1) == 0) {
+    const bool grows = (error > 0.0) == (sum > 0.0);
+    bits = grows ? bits + 1 : bits - 1;
+  }
+  return static_cast<float>(__builtin_bit_cast(double, bits));
+}
+#endif
+
+inline float SquareRoot(float x) { return __builtin_sqrtf(x); }
+inline void Prefetch(const void* p) { __builtin_prefetch(p); }           // to the first cache
+inline void PrefetchFar(const void* p) { __builtin_prefetch(p, 0, 2); }  // to the second
+
+inline F32x16 Set(float x) {
+  return MakeF32([=](int) { return x; });
+}
+inline F32x16 Load(const float* p) {
+  return MakeF32([=](int i) { return p[i]; });
+}
+inline F32x16 LoadAligned(const float* p) { return Load(p); }
+inline F32x16 LoadFirst(const float* p, int count) {  // the rest is +0
+  return MakeF32([=](int i) { return i < count ? p[i] : 0.0f; });
+}
+inline void Store(F32x16 a, float* p) {
+  for (int i = 0; i < 16; ++i) p[i] = a.lane[i];
+}
+inline void StoreFirst(F32x16 a, float* p, int count) {
+  for (int i = 0; i < count; ++i) p[i] = a.lane[i];
+}
+
+inline F32x16 Add(F32x16 a, F32x16 b) {
+  return MakeF32([&](int i) { return a.lane[i] + b.lane[i]; });
+}
+inline F32x16 Sub(F32x16 a, F32x16 b) {
+  return MakeF32([&](int i) { return a.lane[i] - b.lane[i]; });
+}
+inline F32x16 Mul(F32x16 a, F32x16 b) {
+  return MakeF32([&](int i) { return a.lane[i] * b.lane[i]; });
+}
+inline F32x16 Div(F32x16 a, F32x16 b) {
+  return MakeF32([&](int i) { return a.lane[i] / b.lane[i]; });
+}
+inline F32x16 MulAdd(F32x16 a, F32x16 b, F32x16 c) {  // fused: one rounding
+  return MakeF32([&](int i) { return FusedMultiplyAdd(a.lane[i], b.lane[i], c.lane[i]); });
+}
+inline F32x16 Max(F32x16 a, F32x16 b) {  // b where the lanes are equal or unordered, as vmaxps
+  return MakeF32([&](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
+}
+
+inline Mask16 FirstLanes(int count) {
+  return MakeMask([=](int i) { return i < count; });
+}
+inline Mask16 Less(F32x16 a, F32x16 b) {
+  return MakeMask([&](int i) { return a.lane[i] < b.lane[i]; });
+}
+inline Mask16 IsNan(F32x16 a) {
+  return MakeMask([&](int i) { return a.lane[i] != a.lane[i]; });
+}
+inline F32x16 Select(Mask16 mask, F32x16 yes, F32x16 no) {
+  return MakeF32([&](int i) { return mask.lane[i] ? yes.lane[i] : no.lane[i]; });
+}
+
+inline U32x16 SetBits(std::uint32_t x) {
+  return MakeU32([=](int) { return x; });
+}
+inline U32x16 ToBits(F32x16 a) {
+  return MakeU32([&](int i) { return __builtin_bit_cast(std::uint32_t, a.lane[i]); });
+}
+inline F32x16 FromBits(U32x16 a) {
+  return MakeF32([&](int i) { return __builtin_bit_cast(float, a.lane[i]); });
+}
+inline U32x16 Add(U32x16 a, U32x16 b) {
+  return MakeU32([&](int i) { return a.lane[i] + b.lane[i]; });
+}
+inline U32x16 And(U32x16 a, U32x16 b) {
+  return MakeU32([&](int i) { return a.lane[i] & b.lane[i]; });
+}
+inline U32x16 Or(U32x16 a, U32x16 b) {
+  return MakeU32([&](int i) { return a.lane[i] | b.lane[i]; });
+}
+inline U32x16 Xor(U32x16 a, U32x16 b) {
+  return MakeU32([&](int i) { return a.lane[i] ^ b.lane[i]; });
+}
+template <int kCount>
+inline U32x16 ShiftLeft(U32x16 a) {
+  return MakeU32([&](int i) { return a.lane[i] << kCount; });
+}
+template <int kCount>
+inline U32x16 ShiftRight(U32x16 a) {
+  return MakeU32([&](int i) { return a.lane[i] >> kCount; });
+}
+inline U32x16 LoadBits(const void* aligned) {
+  const auto* words = static_cast<const std::uint32_t*>(aligned);
+  return MakeU32([=](int i) { return words[i]; });
+}
+
+// 16 bit values: widened to the low half of a dword, and the low half of every dword stored.
+inline U32x16 LoadU16(const std::uint16_t* p) {
+  return MakeU32([=](int i) { return std::uint32_t{p[i]}; });
+}
+inline void StoreU16(U32x16 a, std::uint16_t* p) {
+  for (int i = 0; i < 16; ++i) p[i] = static_cast<std::uint16_t>(a.lane[i]);
+}
+inline F32x16 LoadF16(const std::uint16_t* p) {
+  return MakeF32([=](int i) { return runtime::F16ToF32(p[i]); });
+}
+inline void StoreF16(F32x16 a, std::uint16_t* p) {
+  for (int i = 0; i < 16; ++i) p[i] = runtime::F32ToF16(a.lane[i]);
+}
+
+// The one tree of every reduction: lane i with lane i + 8, then 4, 2, 1.
+inline float Sum(F32x16 a) {
+  for (int half = 8; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) a.lane[i] += a.lane[i + half];
+  }
+  return a.lane[0];
+}
+inline float MaxOfLanes(F32x16 a) {
+  for (int half = 8; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) {
+      a.lane[i] = a.lane[i] > a.lane[i + half] ? a.lane[i] : a.lane[i + half];
+    }
+  }
+  return a.lane[0];
+}
+
+}  // namespace mossrt::cpu::MOSSRT_ISA
