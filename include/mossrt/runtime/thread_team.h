@@ -17,7 +17,7 @@ class ThreadTeam {
   virtual int size() const = 0;
   // Calls body(context, t, size()) once for every t in [0, size()), t = 0 on the calling thread,
   // and returns when all have returned. Calls from several threads wait for each other. Bodies
-  // neither throw nor call Run.
+  // neither throw, nor call Run, nor wait for one another (one thread may run several of them).
   virtual void Run(Body body, void* context) = 0;
 
   // The same for a callable f(int thread, int threads).

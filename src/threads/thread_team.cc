@@ -1,0 +1,284 @@
+#include "mossrt/runtime/thread_team.h"
+
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <climits>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <mutex>
+#include <new>
+#include <system_error>
+#include <vector>
+
+#include "base/float_mode.h"
+#include "base/log.h"
+#include "base/status.h"
+#include "threads/topology.h"
+
+namespace mossrt::runtime {
+namespace {
+
+constexpr int kMaxThreads = 1024;
+// A futex round trip costs some 35 us, so waiting longer than that gains nothing per region.
+constexpr std::chrono::nanoseconds kSpin = std::chrono::microseconds(50);
+// With more threads than processors somebody else needs the processor that a spinner holds.
+constexpr std::chrono::nanoseconds kOversubscribedSpin = std::chrono::microseconds(1);
+
+// Counts forks up to this process: state made under another number belongs to the parent.
+std::atomic<std::uint32_t> fork_count{0};
+
+void WatchForks() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    ::pthread_atfork(nullptr, nullptr, [] { fork_count.fetch_add(1, std::memory_order_relaxed); });
+  });
+}
+
+void Pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  _mm_pause();
+#else
+  __asm__ volatile("yield");
+#endif
+}
+
+void FutexWait(std::atomic<std::uint32_t>* word, std::uint32_t value) {
+  static_assert(sizeof *word == 4);
+  ::syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, nullptr, nullptr, 0);
+}
+
+void FutexWake(std::atomic<std::uint32_t>* word, int waiters) {
+  ::syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, waiters, nullptr, nullptr, 0);
+}
+
+// Spins until `done` holds or `limit` is over; says which. The clock is read every 32 pauses.
+template <typename Done>
+bool SpinUntil(Done done, std::chrono::nanoseconds limit) {
+  std::chrono::steady_clock::time_point start{};
+  while (true) {
+    for (int i = 0; i < 32; ++i) {
+      if (done()) return true;
+      Pause();
+    }
+    const auto now = std::chrono::steady_clock::now();
+    if (start == std::chrono::steady_clock::time_point{}) {
+      start = now;
+    } else if (now - start > limit) {
+      return false;
+    }
+  }
+}
+
+// The workers of one process. After a fork the child leaves its copy behind untouched: locks in it
+// may be held by threads that do not exist there.
+class Crew {
+ public:
+  Crew(int size, std::chrono::nanoseconds spin)
+      : forks_(fork_count.load(std::memory_order_relaxed)), size_(size), spin_(spin) {
+    workers_.reserve(static_cast<std::size_t>(size));
+  }
+  Crew(const Crew&) = delete;
+  Crew& operator=(const Crew&) = delete;
+
+  bool OfThisProcess() const { return forks_ == fork_count.load(std::memory_order_relaxed); }
+
+  // 0, or the errno of the first worker that could not be started.
+  int Start() {
+    const std::lock_guard lock(mutex_);
+    return StartLocked();
+  }
+
+  void Run(ThreadTeam::Body body, void* context) {
+    const std::lock_guard lock(mutex_);
+    if (!started_) {
+      // In a child after fork. Nobody waits for an error here, and the result must not depend on
+      // the number of threads: this thread takes over the share of a worker that is missing.
+      if (const int error = StartLocked(); error != 0) {
+        Log(LogLevel::kWarn,
+            Cat("after a fork only ", workers_.size() + 1, " of ", size_,
+                " threads could be started: ", std::generic_category().message(error)));
+      }
+    }
+    const auto workers = static_cast<std::uint32_t>(workers_.size());
+    if (workers > 0) {
+      body_ = body;
+      context_ = context;
+      pending_.store(workers, std::memory_order_relaxed);
+      Announce();
+    }
+    body(context, 0, size_);
+    for (int t = static_cast<int>(workers) + 1; t < size_; ++t) body(context, t, size_);
+    if (workers > 0) WaitForWorkers();
+  }
+
+  void Stop() {
+    stop_.store(true, std::memory_order_relaxed);
+    Announce();
+    for (const pthread_t worker : workers_) ::pthread_join(worker, nullptr);
+    workers_.clear();
+  }
+
+ private:
+  struct Entry {
+    Crew* crew;
+    int thread;
+  };
+
+  int StartLocked() {
+    started_ = true;
+    entries_.resize(static_cast<std::size_t>(size_));
+    // Signals are for the program's own threads; faults stay deliverable, so that a handler of the
+    // program (faulthandler) sees them.
+    sigset_t blocked, before;
+    ::sigfillset(&blocked);
+    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT}) {
+      ::sigdelset(&blocked, fault);
+    }
+    ::pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    int error = 0;
+    for (int t = 1; t < size_ && error == 0; ++t) {
+      Entry& entry = entries_[static_cast<std::size_t>(t)];
+      entry = {this, t};
+      pthread_t worker;
+      error = ::pthread_create(
+          &worker, nullptr,
+          [](void* p) -> void* {
+            const Entry e = *static_cast<Entry*>(p);
+            e.crew->Work(e.thread);
+            return nullptr;
+          },
+          &entry);
+      if (error == 0) workers_.push_back(worker);
+    }
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    return error;
+  }
+
+  // Store before load on both sides (sequentially consistent): either the worker sees the new
+  // region, or we see that it sleeps.
+  void Announce() {
+    region_.fetch_add(1, std::memory_order_seq_cst);
+    if (sleepers_.load(std::memory_order_seq_cst) != 0) FutexWake(&region_, INT_MAX);
+  }
+
+  void WaitForWorkers() {
+    const auto done = [this] { return pending_.load(std::memory_order_acquire) == 0; };
+    if (SpinUntil(done, spin_)) return;
+    caller_sleeps_.store(true, std::memory_order_seq_cst);
+    while (true) {
+      const std::uint32_t left = pending_.load(std::memory_order_seq_cst);
+      if (left == 0) break;
+      FutexWait(&pending_, left);
+    }
+    caller_sleeps_.store(false, std::memory_order_relaxed);
+  }
+
+  void Work(int thread) {
+    char name[16];
+    std::snprintf(name, sizeof name, "mossrt-%d", thread);
+    ::pthread_setname_np(::pthread_self(), name);
+    const FloatMode mode;
+    std::uint32_t seen = 0;
+    while (true) {
+      WaitForRegion(seen);
+      ++seen;  // no region is skipped: Run waits for all workers
+      if (stop_.load(std::memory_order_relaxed)) return;
+      body_(context_, thread, size_);
+      if (pending_.fetch_sub(1, std::memory_order_seq_cst) == 1 &&
+          caller_sleeps_.load(std::memory_order_seq_cst)) {
+        FutexWake(&pending_, 1);
+      }
+    }
+  }
+
+  void WaitForRegion(std::uint32_t seen) {
+    const auto news = [&] { return region_.load(std::memory_order_acquire) != seen; };
+    if (SpinUntil(news, spin_)) return;
+    sleepers_.fetch_add(1, std::memory_order_seq_cst);
+    while (region_.load(std::memory_order_seq_cst) == seen) FutexWait(&region_, seen);
+    sleepers_.fetch_sub(1, std::memory_order_relaxed);
+  }
+
+  // Lines of their own: workers poll region_ while others count pending_ down.
+  alignas(64) std::atomic<std::uint32_t> region_{0};
+  alignas(64) std::atomic<std::uint32_t> pending_{0};
+  alignas(64) std::atomic<std::uint32_t> sleepers_{0};
+  std::atomic<bool> caller_sleeps_{false};
+  std::atomic<bool> stop_{false};
+  ThreadTeam::Body body_ = nullptr;
+  void* context_ = nullptr;
+  const std::uint32_t forks_;
+  const int size_;
+  const std::chrono::nanoseconds spin_;
+  bool started_ = false;
+  std::mutex mutex_;
+  std::vector<Entry> entries_;
+  std::vector<pthread_t> workers_;
+};
+
+class Team final : public ThreadTeam {
+ public:
+  Team(std::unique_ptr<Crew> crew, int size, std::chrono::nanoseconds spin)
+      : size_(size), spin_(spin), crew_(crew.release()) {}
+
+  ~Team() override {
+    Crew* crew = crew_.load(std::memory_order_acquire);
+    if (!crew->OfThisProcess()) return;  // the parent's threads; see Crew
+    crew->Stop();
+    delete crew;
+  }
+
+  int size() const override { return size_; }
+
+  void Run(Body body, void* context) override { CurrentCrew().Run(body, context); }
+
+ private:
+  Crew& CurrentCrew() {
+    Crew* crew = crew_.load(std::memory_order_acquire);
+    if (crew->OfThisProcess()) return *crew;
+    auto fresh = std::make_unique<Crew>(size_, spin_);
+    // Of several threads of the child that come here at once, one wins.
+    if (crew_.compare_exchange_strong(crew, fresh.get(), std::memory_order_acq_rel)) {
+      return *fresh.release();
+    }
+    return *crew;
+  }
+
+  const int size_;
+  const std::chrono::nanoseconds spin_;
+  std::atomic<Crew*> crew_;
+};
+
+}  // namespace
+
+int DefaultThreads() { return ReadCpuLimits().Threads(); }
+
+absl::StatusOr<std::unique_ptr<ThreadTeam>> CreateThreadTeam(int threads) {
+  if (threads < 0 || threads > kMaxThreads) {
+    return absl::InvalidArgumentError(
+        Cat("threads: ", threads, " is out of range; give 1 to ", kMaxThreads,
+            ", or 0 for the physical cores that this process may use"));
+  }
+  const CpuLimits limits = ReadCpuLimits();
+  if (threads == 0) threads = limits.Threads();
+  WatchForks();
+  const auto spin = threads > limits.Processors() ? kOversubscribedSpin : kSpin;
+  auto crew = std::make_unique<Crew>(threads, spin);
+  if (const int error = crew->Start(); error != 0) {
+    crew->Stop();
+    return absl::ResourceExhaustedError(
+        Cat("threads: a team of ", threads,
+            " could not be started: ", std::generic_category().message(error),
+            "; give fewer threads or raise the limit on processes (ulimit -u, pids.max)"));
+  }
+  return std::make_unique<Team>(std::move(crew), threads, spin);
+}
+
+}  // namespace mossrt::runtime
