@@ -25,7 +25,13 @@ struct OptionInfo {
   std::string_view doc;
 };
 
-enum class OptionKind : std::uint8_t { kLoad = 1, kSession = 2, kGenerate = 3 };
+enum class OptionKind : std::uint8_t {
+  kLoad = 1,
+  kSession = 2,
+  kGenerate = 3,
+  kEval = 6,       // "logits": "none" | "last" | "all"; "hidden": list of layers (EvalOptions)
+  kTokenizer = 7,  // "added_tokens": "lossless" | "hf-4.25" (TokenizerOptions)
+};
 std::span<const OptionInfo> OptionTable(OptionKind kind);
 // {"kind": ..., "options": [{"name", "type", "default", "range", "choices", "since", "doc"}, ...]}
 const std::string& DescribeOptions(OptionKind kind);
