@@ -65,6 +65,14 @@ class Tokenizer {
   virtual std::int32_t pad_id() const = 0;
   // Does the text that `ids` begin with drop a leading space when decoded (SentencePiece)?
   virtual bool StripsLeadingSpace() const = 0;
+  // Appends the bytes that `id` adds to a text. *at_start says that the text is empty so far and a
+  // leading space is still to be dropped; it begins as true and is kept up to date. DecodeBytes is
+  // this for one id after another.
+  virtual absl::Status AppendToken(std::int32_t id, const DecodeOptions& options, bool* at_start,
+                                   std::string* bytes) const;
+  // Does Decode write one U+FFFD for each byte of an invalid part (SentencePiece) instead of one
+  // for the whole part?
+  virtual bool ReplacesEachInvalidByte() const { return false; }
 };
 
 // vocab.json + merges.txt (+ added_tokens.json, tokenizer_config.json, special_tokens_map.json) or
@@ -88,7 +96,7 @@ class IncrementalDecoder {
   const Tokenizer* tokenizer_;
   DecodeOptions options_;
   std::string pending_;
-  bool first_ = true;
+  bool at_start_ = true;
 };
 
 }  // namespace mossrt::runtime
