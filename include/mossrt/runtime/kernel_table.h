@@ -36,7 +36,7 @@ struct KernelTable {
                         // outside table's
   int rank;             // the available table with the highest rank is chosen
   bool (*available)();  // does this machine (processor and operating system) execute it?
-#define MOSSRT_KERNEL(kernel, parameters) void(*kernel) parameters;
+#define MOSSRT_KERNEL(kernel, parameters) void(*kernel) parameters = nullptr;
 #include "mossrt/runtime/kernel_list.inc"
 #undef MOSSRT_KERNEL
 };

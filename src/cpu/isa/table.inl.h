@@ -1,21 +1,15 @@
 // All kernel texts, compiled for MOSSRT_ISA (whose simd header comes before this one), and the
 // table of them. Functions are named as in kernel_list.inc, because that list makes the table.
 #pragma once
-
 #include "cpu/cpu_features.h"
-#include "mossrt/runtime/kernel_table.h"
-
-// clang-format off: every text uses the ones above it
 #include "cpu/kernels/convert.inl.h"
 #include "cpu/kernels/elementwise.inl.h"
-#include "cpu/kernels/functions.inl.h"
-#include "cpu/kernels/gemm.inl.h"
-#include "cpu/kernels/gemm_tile.inl.h"
+#include "cpu/kernels/gemm_f32.inl.h"
 #include "cpu/kernels/norm.inl.h"
 #include "cpu/kernels/pack.inl.h"
 #include "cpu/kernels/rope.inl.h"
 #include "cpu/kernels/softmax.inl.h"
-// clang-format on
+#include "mossrt/runtime/kernel_table.h"
 
 #define MOSSRT_STRING_OF(text) #text
 #define MOSSRT_STRING(macro) MOSSRT_STRING_OF(macro)

@@ -1,6 +1,8 @@
 // float16 and bfloat16 to float32 and back.
 #pragma once
 
+#include "mossrt/runtime/kernel_table.h"
+
 namespace mossrt::cpu::MOSSRT_ISA {
 
 // The low 16 bits of every lane: x rounded to bf16, to nearest even; NaN becomes quiet.

@@ -1,6 +1,9 @@
 // One value at a time: activations, sums and products in place.
 #pragma once
 
+#include "cpu/kernels/functions.inl.h"
+#include "mossrt/runtime/kernel_table.h"
+
 namespace mossrt::cpu::MOSSRT_ISA {
 
 template <class Function>

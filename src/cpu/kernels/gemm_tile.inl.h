@@ -2,6 +2,8 @@
 // output.
 #pragma once
 
+#include "mossrt/runtime/kernel_table.h"
+
 namespace mossrt::cpu::MOSSRT_ISA {
 
 // How one weight format is read. A panel is a stream of 64-byte lines; a line holds kLineK

@@ -1,6 +1,8 @@
 // LayerNorm and RMSNorm over one row; sums in 16 lanes and one tree.
 #pragma once
 
+#include "mossrt/runtime/kernel_table.h"
+
 namespace mossrt::cpu::MOSSRT_ISA {
 
 static void layer_norm(const float* x, const float* weight, const float* bias, float epsilon,

@@ -1,6 +1,9 @@
 // Inputs and weights into the order in which the matrix products read them.
 #pragma once
 
+#include "cpu/kernels/convert.inl.h"
+#include "mossrt/runtime/kernel_table.h"
+
 namespace mossrt::cpu::MOSSRT_ISA {
 
 // [row][k] -> [tile][k][rows of the tile], each value through `convert`. Rows are read 16 values at

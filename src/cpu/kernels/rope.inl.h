@@ -1,6 +1,9 @@
 // Half-split rotary embedding.
 #pragma once
 
+#include "cpu/kernels/functions.inl.h"
+#include "mossrt/runtime/kernel_table.h"
+
 namespace mossrt::cpu::MOSSRT_ISA {
 
 struct Rotated {

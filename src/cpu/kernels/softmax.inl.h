@@ -1,6 +1,9 @@
 // One block of an online softmax.
 #pragma once
 
+#include "cpu/kernels/functions.inl.h"
+#include "mossrt/runtime/kernel_table.h"
+
 namespace mossrt::cpu::MOSSRT_ISA {
 
 static void softmax_partial(float* x, int64_t n, float scale, float* max, float* sum) {

@@ -1,0 +1,148 @@
+// 16 virtual lanes on AVX2 + FMA + F16C: two registers. scalar.h explains the words.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace mossrt::cpu::MOSSRT_ISA {
+
+inline constexpr int kGemmPanels = 1;  // 12 accumulators, 2 weights, a factor: 15 of 16 registers
+inline constexpr int kGemmRows = 6;
+inline constexpr int kGemvPanels = 4;
+inline constexpr int kPrefetchBytes = 4096;
+
+struct F32x16 {
+  __m256 lo, hi;
+};
+struct U32x16 {
+  __m256i lo, hi;
+};
+struct Mask16 {
+  __m256 lo, hi;
+};
+
+inline float SquareRoot(float x) { return __builtin_sqrtf(x); }
+inline void Prefetch(const void* p) { __builtin_prefetch(p); }
+inline void PrefetchFar(const void* p) { __builtin_prefetch(p, 0, 2); }
+
+inline Mask16 FirstLanes(int count) {
+  const __m256i n = _mm256_set1_epi32(count);
+  return {
+      _mm256_castsi256_ps(_mm256_cmpgt_epi32(n, _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))),
+      _mm256_castsi256_ps(_mm256_cmpgt_epi32(n, _mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15)))};
+}
+
+inline F32x16 Set(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+inline F32x16 Load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+inline F32x16 LoadAligned(const float* p) { return {_mm256_load_ps(p), _mm256_load_ps(p + 8)}; }
+inline F32x16 LoadFirst(const float* p, int count) {
+  const Mask16 mask = FirstLanes(count);
+  return {_mm256_maskload_ps(p, _mm256_castps_si256(mask.lo)),
+          _mm256_maskload_ps(p + 8, _mm256_castps_si256(mask.hi))};
+}
+inline void Store(F32x16 a, float* p) {
+  _mm256_storeu_ps(p, a.lo);
+  _mm256_storeu_ps(p + 8, a.hi);
+}
+inline void StoreFirst(F32x16 a, float* p, int count) {
+  const Mask16 mask = FirstLanes(count);
+  _mm256_maskstore_ps(p, _mm256_castps_si256(mask.lo), a.lo);
+  _mm256_maskstore_ps(p + 8, _mm256_castps_si256(mask.hi), a.hi);
+}
+
+inline F32x16 Add(F32x16 a, F32x16 b) {
+  return {_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)};
+}
+inline F32x16 Sub(F32x16 a, F32x16 b) {
+  return {_mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi)};
+}
+inline F32x16 Mul(F32x16 a, F32x16 b) {
+  return {_mm256_mul_ps(a.lo, b.lo), _mm256_mul_ps(a.hi, b.hi)};
+}
+inline F32x16 Div(F32x16 a, F32x16 b) {
+  return {_mm256_div_ps(a.lo, b.lo), _mm256_div_ps(a.hi, b.hi)};
+}
+inline F32x16 Max(F32x16 a, F32x16 b) {
+  return {_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)};
+}
+inline F32x16 MulAdd(F32x16 a, F32x16 b, F32x16 c) {
+  return {_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
+}
+
+inline Mask16 Less(F32x16 a, F32x16 b) {
+  return {_mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_LT_OQ)};
+}
+inline Mask16 IsNan(F32x16 a) {
+  return {_mm256_cmp_ps(a.lo, a.lo, _CMP_UNORD_Q), _mm256_cmp_ps(a.hi, a.hi, _CMP_UNORD_Q)};
+}
+inline F32x16 Select(Mask16 mask, F32x16 yes, F32x16 no) {
+  return {_mm256_blendv_ps(no.lo, yes.lo, mask.lo), _mm256_blendv_ps(no.hi, yes.hi, mask.hi)};
+}
+
+inline U32x16 SetBits(std::uint32_t x) {
+  return {_mm256_set1_epi32(static_cast<int>(x)), _mm256_set1_epi32(static_cast<int>(x))};
+}
+inline U32x16 ToBits(F32x16 a) { return {_mm256_castps_si256(a.lo), _mm256_castps_si256(a.hi)}; }
+inline F32x16 FromBits(U32x16 a) { return {_mm256_castsi256_ps(a.lo), _mm256_castsi256_ps(a.hi)}; }
+inline U32x16 Add(U32x16 a, U32x16 b) {
+  return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)};
+}
+inline U32x16 And(U32x16 a, U32x16 b) {
+  return {_mm256_and_si256(a.lo, b.lo), _mm256_and_si256(a.hi, b.hi)};
+}
+inline U32x16 Or(U32x16 a, U32x16 b) {
+  return {_mm256_or_si256(a.lo, b.lo), _mm256_or_si256(a.hi, b.hi)};
+}
+inline U32x16 Xor(U32x16 a, U32x16 b) {
+  return {_mm256_xor_si256(a.lo, b.lo), _mm256_xor_si256(a.hi, b.hi)};
+}
+template <int kCount>
+inline U32x16 ShiftLeft(U32x16 a) {
+  return {_mm256_slli_epi32(a.lo, kCount), _mm256_slli_epi32(a.hi, kCount)};
+}
+template <int kCount>
+inline U32x16 ShiftRight(U32x16 a) {
+  return {_mm256_srli_epi32(a.lo, kCount), _mm256_srli_epi32(a.hi, kCount)};
+}
+inline U32x16 LoadBits(const void* aligned) {
+  const auto* p = static_cast<const __m256i*>(aligned);
+  return {_mm256_load_si256(p), _mm256_load_si256(p + 1)};
+}
+
+inline U32x16 LoadU16(const std::uint16_t* p) {
+  const auto* half = reinterpret_cast<const __m128i*>(p);
+  return {_mm256_cvtepu16_epi32(_mm_loadu_si128(half)),
+          _mm256_cvtepu16_epi32(_mm_loadu_si128(half + 1))};
+}
+inline void StoreU16(U32x16 a, std::uint16_t* p) {
+  // packus works within 128-bit halves: its quarters come out as 0 2 1 3.
+  const __m256i low_words = _mm256_set1_epi32(0xFFFF);
+  const __m256i packed =
+      _mm256_packus_epi32(_mm256_and_si256(a.lo, low_words), _mm256_and_si256(a.hi, low_words));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(packed, 0xD8));
+}
+inline F32x16 LoadF16(const std::uint16_t* p) {
+  const auto* half = reinterpret_cast<const __m128i*>(p);
+  return {_mm256_cvtph_ps(_mm_loadu_si128(half)), _mm256_cvtph_ps(_mm_loadu_si128(half + 1))};
+}
+inline void StoreF16(F32x16 a, std::uint16_t* p) {
+  auto* half = reinterpret_cast<__m128i*>(p);
+  _mm_storeu_si128(half, _mm256_cvtps_ph(a.lo, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  _mm_storeu_si128(half + 1, _mm256_cvtps_ph(a.hi, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+inline float Sum(F32x16 a) {
+  const __m256 eight = _mm256_add_ps(a.lo, a.hi);
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+inline float MaxOfLanes(F32x16 a) {
+  const __m256 eight = _mm256_max_ps(a.lo, a.hi);
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+
+}  // namespace mossrt::cpu::MOSSRT_ISA

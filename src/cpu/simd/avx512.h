@@ -1,0 +1,112 @@
+// 16 virtual lanes on AVX-512: one register. scalar.h explains the words.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace mossrt::cpu::MOSSRT_ISA {
+
+inline constexpr int kGemmPanels = 2;  // 24 accumulators, 2 weights, a factor: 27 of 32 registers
+inline constexpr int kGemmRows = 12;
+inline constexpr int kGemvPanels = 4;
+inline constexpr int kPrefetchBytes = 4096;
+
+struct F32x16 {
+  __m512 v;
+};
+struct U32x16 {
+  __m512i v;
+};
+struct Mask16 {
+  __mmask16 v;
+};
+
+inline float SquareRoot(float x) { return __builtin_sqrtf(x); }
+inline void Prefetch(const void* p) { __builtin_prefetch(p); }
+inline void PrefetchFar(const void* p) { __builtin_prefetch(p, 0, 2); }
+
+inline Mask16 FirstLanes(int count) {
+  return {static_cast<__mmask16>((std::uint32_t{1} << count) - 1u)};
+}
+
+inline F32x16 Set(float x) { return {_mm512_set1_ps(x)}; }
+inline F32x16 Load(const float* p) { return {_mm512_loadu_ps(p)}; }
+inline F32x16 LoadAligned(const float* p) { return {_mm512_load_ps(p)}; }
+inline F32x16 LoadFirst(const float* p, int count) {
+  return {_mm512_maskz_loadu_ps(FirstLanes(count).v, p)};
+}
+inline void Store(F32x16 a, float* p) { _mm512_storeu_ps(p, a.v); }
+inline void StoreFirst(F32x16 a, float* p, int count) {
+  _mm512_mask_storeu_ps(p, FirstLanes(count).v, a.v);
+}
+
+inline F32x16 Add(F32x16 a, F32x16 b) { return {_mm512_add_ps(a.v, b.v)}; }
+inline F32x16 Sub(F32x16 a, F32x16 b) { return {_mm512_sub_ps(a.v, b.v)}; }
+inline F32x16 Mul(F32x16 a, F32x16 b) { return {_mm512_mul_ps(a.v, b.v)}; }
+inline F32x16 Div(F32x16 a, F32x16 b) { return {_mm512_div_ps(a.v, b.v)}; }
+inline F32x16 Max(F32x16 a, F32x16 b) { return {_mm512_max_ps(a.v, b.v)}; }
+inline F32x16 MulAdd(F32x16 a, F32x16 b, F32x16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+
+inline Mask16 Less(F32x16 a, F32x16 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
+inline Mask16 IsNan(F32x16 a) { return {_mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q)}; }
+inline F32x16 Select(Mask16 mask, F32x16 yes, F32x16 no) {
+  return {_mm512_mask_blend_ps(mask.v, no.v, yes.v)};
+}
+
+inline U32x16 SetBits(std::uint32_t x) { return {_mm512_set1_epi32(static_cast<int>(x))}; }
+inline U32x16 ToBits(F32x16 a) { return {_mm512_castps_si512(a.v)}; }
+inline F32x16 FromBits(U32x16 a) { return {_mm512_castsi512_ps(a.v)}; }
+inline U32x16 Add(U32x16 a, U32x16 b) { return {_mm512_add_epi32(a.v, b.v)}; }
+inline U32x16 And(U32x16 a, U32x16 b) { return {_mm512_and_si512(a.v, b.v)}; }
+inline U32x16 Or(U32x16 a, U32x16 b) { return {_mm512_or_si512(a.v, b.v)}; }
+inline U32x16 Xor(U32x16 a, U32x16 b) { return {_mm512_xor_si512(a.v, b.v)}; }
+template <unsigned kCount>
+inline U32x16 ShiftLeft(U32x16 a) {
+  return {_mm512_slli_epi32(a.v, kCount)};
+}
+template <unsigned kCount>
+inline U32x16 ShiftRight(U32x16 a) {
+  return {_mm512_srli_epi32(a.v, kCount)};
+}
+inline U32x16 LoadBits(const void* aligned) { return {_mm512_load_si512(aligned)}; }
+
+inline U32x16 LoadU16(const std::uint16_t* p) {
+  return {_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
+inline void StoreU16(U32x16 a, std::uint16_t* p) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(a.v));
+}
+inline F32x16 LoadF16(const std::uint16_t* p) {
+  return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
+inline void StoreF16(F32x16 a, std::uint16_t* p) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                      _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+#if defined(__AVX512BF16__)
+// sum + a.high * b.high + a.low * b.low over bf16 pairs, subnormals flushed, rounded after each
+// addition.
+inline F32x16 PairMulAdd(U32x16 a, U32x16 b, F32x16 sum) {
+  return {_mm512_dpbf16_ps(sum.v, __builtin_bit_cast(__m512bh, a.v),
+                           __builtin_bit_cast(__m512bh, b.v))};
+}
+#endif
+
+inline __m256 LowHalf(F32x16 a) { return _mm512_castps512_ps256(a.v); }
+inline __m256 HighHalf(F32x16 a) { return _mm512_extractf32x8_ps(a.v, 1); }
+inline float Sum(F32x16 a) {
+  const __m256 eight = _mm256_add_ps(LowHalf(a), HighHalf(a));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+inline float MaxOfLanes(F32x16 a) {
+  const __m256 eight = _mm256_max_ps(LowHalf(a), HighHalf(a));
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+
+}  // namespace mossrt::cpu::MOSSRT_ISA

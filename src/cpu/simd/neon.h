@@ -1,0 +1,165 @@
+// 16 virtual lanes on AArch64's Advanced SIMD: four registers. scalar.h explains the words.
+#pragma once
+
+#include <arm_neon.h>
+
+#include <cstdint>
+
+namespace mossrt::cpu::MOSSRT_ISA {
+
+inline constexpr int kGemmPanels = 1;  // 16 accumulators, 4 weights, a factor: 21 of 32 registers
+inline constexpr int kGemmRows = 4;
+inline constexpr int kGemvPanels = 4;
+inline constexpr int kPrefetchBytes = 0;
+
+struct F32x16 {
+  float32x4_t part[4];
+};
+struct U32x16 {
+  uint32x4_t part[4];
+};
+struct Mask16 {
+  uint32x4_t part[4];
+};
+
+template <class Function>
+inline F32x16 MakeF32(Function function) {
+  return {{function(0), function(1), function(2), function(3)}};
+}
+template <class Function>
+inline U32x16 MakeU32(Function function) {
+  return {{function(0), function(1), function(2), function(3)}};
+}
+template <class Function>
+inline Mask16 MakeMask(Function function) {
+  return {{function(0), function(1), function(2), function(3)}};
+}
+
+inline float SquareRoot(float x) { return __builtin_sqrtf(x); }
+inline void Prefetch(const void* p) { __builtin_prefetch(p); }
+inline void PrefetchFar(const void* p) { __builtin_prefetch(p, 0, 2); }
+
+inline Mask16 FirstLanes(int count) {
+  const uint32x4_t first = {0, 1, 2, 3};
+  const uint32x4_t n = vdupq_n_u32(static_cast<std::uint32_t>(count));
+  return MakeMask([=](int i) {
+    return vcgtq_u32(n, vaddq_u32(first, vdupq_n_u32(static_cast<std::uint32_t>(4 * i))));
+  });
+}
+
+inline F32x16 Set(float x) {
+  return MakeF32([=](int) { return vdupq_n_f32(x); });
+}
+inline F32x16 Load(const float* p) {
+  return MakeF32([=](int i) { return vld1q_f32(p + 4 * i); });
+}
+inline F32x16 LoadAligned(const float* p) { return Load(p); }
+inline F32x16 LoadFirst(const float* p, int count) {
+  float lane[16] = {};
+  for (int i = 0; i < count; ++i) lane[i] = p[i];
+  return Load(lane);
+}
+inline void Store(F32x16 a, float* p) {
+  for (int i = 0; i < 4; ++i) vst1q_f32(p + 4 * i, a.part[i]);
+}
+inline void StoreFirst(F32x16 a, float* p, int count) {
+  float lane[16];
+  Store(a, lane);
+  for (int i = 0; i < count; ++i) p[i] = lane[i];
+}
+
+inline F32x16 Add(F32x16 a, F32x16 b) {
+  return MakeF32([&](int i) { return vaddq_f32(a.part[i], b.part[i]); });
+}
+inline F32x16 Sub(F32x16 a, F32x16 b) {
+  return MakeF32([&](int i) { return vsubq_f32(a.part[i], b.part[i]); });
+}
+inline F32x16 Mul(F32x16 a, F32x16 b) {
+  return MakeF32([&](int i) { return vmulq_f32(a.part[i], b.part[i]); });
+}
+inline F32x16 Div(F32x16 a, F32x16 b) {
+  return MakeF32([&](int i) { return vdivq_f32(a.part[i], b.part[i]); });
+}
+inline F32x16 MulAdd(F32x16 a, F32x16 b, F32x16 c) {
+  return MakeF32([&](int i) { return vfmaq_f32(c.part[i], a.part[i], b.part[i]); });
+}
+inline F32x16 Max(F32x16 a, F32x16 b) {  // not vmaxq_f32: b where the lanes are equal or unordered
+  return MakeF32(
+      [&](int i) { return vbslq_f32(vcgtq_f32(a.part[i], b.part[i]), a.part[i], b.part[i]); });
+}
+
+inline Mask16 Less(F32x16 a, F32x16 b) {
+  return MakeMask([&](int i) { return vcltq_f32(a.part[i], b.part[i]); });
+}
+inline Mask16 IsNan(F32x16 a) {
+  return MakeMask([&](int i) { return vmvnq_u32(vceqq_f32(a.part[i], a.part[i])); });
+}
+inline F32x16 Select(Mask16 mask, F32x16 yes, F32x16 no) {
+  return MakeF32([&](int i) { return vbslq_f32(mask.part[i], yes.part[i], no.part[i]); });
+}
+
+inline U32x16 SetBits(std::uint32_t x) {
+  return MakeU32([=](int) { return vdupq_n_u32(x); });
+}
+inline U32x16 ToBits(F32x16 a) {
+  return MakeU32([&](int i) { return vreinterpretq_u32_f32(a.part[i]); });
+}
+inline F32x16 FromBits(U32x16 a) {
+  return MakeF32([&](int i) { return vreinterpretq_f32_u32(a.part[i]); });
+}
+inline U32x16 Add(U32x16 a, U32x16 b) {
+  return MakeU32([&](int i) { return vaddq_u32(a.part[i], b.part[i]); });
+}
+inline U32x16 And(U32x16 a, U32x16 b) {
+  return MakeU32([&](int i) { return vandq_u32(a.part[i], b.part[i]); });
+}
+inline U32x16 Or(U32x16 a, U32x16 b) {
+  return MakeU32([&](int i) { return vorrq_u32(a.part[i], b.part[i]); });
+}
+inline U32x16 Xor(U32x16 a, U32x16 b) {
+  return MakeU32([&](int i) { return veorq_u32(a.part[i], b.part[i]); });
+}
+template <int kCount>
+inline U32x16 ShiftLeft(U32x16 a) {
+  return MakeU32([&](int i) { return vshlq_n_u32(a.part[i], kCount); });
+}
+template <int kCount>
+inline U32x16 ShiftRight(U32x16 a) {
+  return MakeU32([&](int i) { return vshrq_n_u32(a.part[i], kCount); });
+}
+inline U32x16 LoadBits(const void* aligned) {
+  const auto* words = static_cast<const std::uint32_t*>(aligned);
+  return MakeU32([=](int i) { return vld1q_u32(words + 4 * i); });
+}
+
+inline U32x16 LoadU16(const std::uint16_t* p) {
+  return MakeU32([=](int i) { return vmovl_u16(vld1_u16(p + 4 * i)); });
+}
+inline void StoreU16(U32x16 a, std::uint16_t* p) {
+  for (int i = 0; i < 4; ++i) vst1_u16(p + 4 * i, vmovn_u32(a.part[i]));
+}
+inline F32x16 LoadF16(const std::uint16_t* p) {
+  return MakeF32([=](int i) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i))); });
+}
+inline void StoreF16(F32x16 a, std::uint16_t* p) {
+  for (int i = 0; i < 4; ++i) {
+    vst1_u16(p + 4 * i, vreinterpret_u16_f16(vcvt_f16_f32(a.part[i])));
+  }
+}
+
+inline float Sum(F32x16 a) {
+  const float32x4_t four =
+      vaddq_f32(vaddq_f32(a.part[0], a.part[2]), vaddq_f32(a.part[1], a.part[3]));
+  const float32x2_t two = vadd_f32(vget_low_f32(four), vget_high_f32(four));
+  return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
+}
+inline float MaxOfLanes(F32x16 a) {
+  float lane[16];
+  Store(a, lane);
+  for (int half = 8; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) lane[i] = lane[i] > lane[i + half] ? lane[i] : lane[i + half];
+  }
+  return lane[0];
+}
+
+}  // namespace mossrt::cpu::MOSSRT_ISA
