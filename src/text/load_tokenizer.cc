@@ -3,6 +3,7 @@
 #include "base/status.h"
 #include "mossrt/runtime/tokenizer.h"
 #include "text/byte_level_tokenizer.h"
+#include "text/sentencepiece_tokenizer.h"
 #include "text/tokenizer_config.h"
 
 namespace mossrt::runtime {
@@ -22,6 +23,11 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const ByteSource& source,
   if (has_vocab && has_merges) {
     MOSSRT_ASSIGN_OR_RETURN(const TokenizerConfig config, ReadTokenizerConfig(source));
     return LoadByteLevel(source, config, options);
+  }
+  MOSSRT_ASSIGN_OR_RETURN(const bool has_model, Has(source, "tokenizer.model"));
+  if (has_model) {
+    MOSSRT_ASSIGN_OR_RETURN(const TokenizerConfig config, ReadTokenizerConfig(source));
+    return LoadSentencePiece(source, config, options);
   }
   MOSSRT_ASSIGN_OR_RETURN(const bool has_json, Has(source, "tokenizer.json"));
   return absl::NotFoundError(
