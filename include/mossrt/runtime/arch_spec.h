@@ -49,6 +49,7 @@ struct ConfigKeys {
   std::string
       parallel_residual;   // a boolean that chooses between kSequential and the spec's residual
   std::string qkv_groups;  // overrides FusedQkv::groups
+  std::vector<std::string> must_be_off;  // absent, null, false or 0, else the model is refused
 };
 
 struct ArchSpec {

@@ -80,7 +80,8 @@ class Model;
 // allocated after construction except for more wanted logits than ever before.
 class Workspace {
  public:
-  Workspace(const Model& model, std::int64_t max_rows);
+  static absl::StatusOr<std::unique_ptr<Workspace>> Create(const Model& model,
+                                                           std::int64_t max_rows);
   ~Workspace();
   std::int64_t max_rows() const;
   std::size_t bytes() const;
@@ -88,6 +89,7 @@ class Workspace {
   Impl& impl() { return *impl_; }
 
  private:
+  explicit Workspace(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 

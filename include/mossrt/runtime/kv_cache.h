@@ -56,7 +56,7 @@ class KvCache {
   struct Block;
   KvShape shape_;
   std::int64_t capacity_, length_ = 0;
-  std::vector<std::shared_ptr<Block>> blocks_;
+  std::vector<Block*> blocks_;  // counted references
 };
 
 }  // namespace mossrt::runtime

@@ -1,0 +1,212 @@
+// Forward: embed, layers, norm, logits.
+#include <algorithm>
+
+#include "base/cat.h"
+#include "base/status.h"
+#include "models/model_impl.h"
+#include "mossrt/runtime/kernel_table.h"
+
+namespace mossrt::runtime {
+namespace {
+
+std::int64_t RowsOf(const SequenceInput& input) {
+  return input.tokens.empty() ? input.embeddings.rows
+                              : static_cast<std::int64_t>(input.tokens.size());
+}
+
+absl::Status CheckInput(const Model::Impl& m, const SequenceInput& input, std::size_t index) {
+  const HyperParams& p = m.params();
+  const auto bad = [index](const auto&... pieces) {
+    return absl::InvalidArgumentError(Cat("sequence ", index, ": ", pieces...));
+  };
+  if (input.kv == nullptr) return bad("it has no key/value cache");
+  const KvShape& kv = input.kv->shape();
+  if (kv.layers != p.layers || kv.kv_heads != p.kv_heads || kv.head_dim != p.head_dim) {
+    return bad("its key/value cache was made for another model");
+  }
+  const std::int64_t rows = RowsOf(input);
+  if (rows == 0) return bad("it has no tokens");
+  for (const std::int32_t token : input.tokens) {
+    if (token < 0 || token >= p.vocab) {
+      return bad("token ", token, " is not in the vocabulary [0, ", p.vocab, ")");
+    }
+  }
+  if (input.tokens.empty() && input.embeddings.cols != p.hidden) {
+    return bad("embeddings have ", input.embeddings.cols, " columns, the model has ", p.hidden);
+  }
+  if (input.kv->length() + rows > p.max_positions) {
+    return absl::ResourceExhaustedError(Cat("sequence ", index, ": ", input.kv->length(), " + ",
+                                            rows, " tokens are more than the ", p.max_positions,
+                                            " positions of the model"));
+  }
+  if (input.want == SequenceInput::Rows::kListed) {
+    std::int64_t last = -1;
+    for (const std::int32_t row : input.listed) {
+      if (row <= last || row >= rows)
+        return bad("wanted row ", row, " is not ascending within [0, ", rows, ")");
+      last = row;
+    }
+  }
+  return absl::OkStatus();
+}
+
+const std::byte* KeysOf(const void* cache, std::int64_t block, std::int64_t layer,
+                        std::int64_t head) {
+  return static_cast<const KvCache*>(cache)->Keys(block, layer, head);
+}
+const std::byte* ValuesOf(const void* cache, std::int64_t block, std::int64_t layer,
+                          std::int64_t head) {
+  return static_cast<const KvCache*>(cache)->Values(block, layer, head);
+}
+
+// Fills ws.places, ws.sequences and ws.wanted; returns the number of rows.
+std::int64_t PlaceRows(std::span<const SequenceInput> inputs, Workspace::Impl* ws) {
+  ws->places.clear();
+  ws->sequences.clear();
+  ws->wanted.clear();
+  std::int64_t at = 0;
+  for (std::size_t s = 0; s < inputs.size(); ++s) {
+    const SequenceInput& input = inputs[s];
+    const std::int64_t rows = RowsOf(input);
+    for (std::int64_t i = 0; i < rows; ++i) {
+      ws->places.push_back({.sequence = static_cast<int>(s), .position = input.kv->length() + i});
+    }
+    ws->sequences.push_back({.first_row = at,
+                             .rows = rows,
+                             .first_position = input.kv->length(),
+                             .cache = input.kv,
+                             .keys = KeysOf,
+                             .values = ValuesOf});
+    switch (input.want) {
+      case SequenceInput::Rows::kNone:
+        break;
+      case SequenceInput::Rows::kLast:
+        ws->wanted.push_back(at + rows - 1);
+        break;
+      case SequenceInput::Rows::kAll:
+        for (std::int64_t i = 0; i < rows; ++i) ws->wanted.push_back(at + i);
+        break;
+      case SequenceInput::Rows::kListed:
+        for (const std::int32_t row : input.listed) ws->wanted.push_back(at + row);
+        break;
+    }
+    at += rows;
+  }
+  return at;
+}
+
+void Embed(const Pass& pass) {
+  std::int64_t at = 0;
+  for (const SequenceInput& input : pass.inputs) {
+    const std::int64_t rows = RowsOf(input);
+    for (std::int64_t i = 0; i < rows; ++i) {
+      float* to = pass.ws.resid.Row(at + i);
+      if (input.tokens.empty()) {
+        std::copy_n(input.embeddings.Row(i), input.embeddings.cols, to);
+      } else {
+        pass.model.EmbeddingRow(input.tokens[static_cast<std::size_t>(i)], to);
+      }
+    }
+    at += rows;
+  }
+}
+
+// Wanted rows are dealt among the sequences for hooks after the layers.
+absl::Status CallWantedHooks(const Pass& pass, HookPoint point, Matrix values) {
+  if (!pass.Hooked(point, -1)) return absl::OkStatus();
+  const std::vector<std::int64_t>& wanted = pass.ws.wanted;
+  for (std::size_t first = 0; first < wanted.size();) {
+    const RowPlace& place = pass.ws.places[static_cast<std::size_t>(wanted[first])];
+    std::size_t end = first + 1;
+    while (end < wanted.size() &&
+           pass.ws.places[static_cast<std::size_t>(wanted[end])].sequence == place.sequence) {
+      ++end;
+    }
+    MOSSRT_RETURN_IF_ERROR(
+        pass.hooks->Call({.point = point,
+                          .layer = -1,
+                          .first_position = place.position,
+                          .sequence = place.sequence,
+                          .values = values.Rows(static_cast<std::int64_t>(first),
+                                                static_cast<std::int64_t>(end - first))}));
+    first = end;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Matrix> Head(const Pass& pass) {
+  const Model::Impl& m = pass.model;
+  Workspace::Impl& ws = pass.ws;
+  const auto rows = static_cast<std::int64_t>(ws.wanted.size());
+  if (rows == 0) return Matrix(nullptr, 0, m.params().vocab);
+  MOSSRT_RETURN_IF_ERROR(GrowWanted(m, rows, &ws));
+  const Matrix norm = ws.final_norm.Rows(0, rows), logits = ws.logits.Rows(0, rows);
+  for (std::int64_t i = 0; i < rows; ++i) {
+    std::copy_n(ws.resid.Row(ws.wanted[static_cast<std::size_t>(i)]), norm.cols, norm.Row(i));
+  }
+  ApplyNorm(m.plan.spec.norm, m.weights.final_norm.view(), m.params().norm_eps, norm, norm,
+            *m.team);
+  MOSSRT_RETURN_IF_ERROR(CallWantedHooks(pass, HookPoint::kFinalNorm, norm));
+  MOSSRT_RETURN_IF_ERROR(m.backend->Prepare(norm, m.backend->InputKind(*m.weights.head.weight),
+                                            ws.head_input.get(), *m.team));
+  const GemmCall call{.x = ws.head_input.get(),
+                      .w = m.weights.head.weight.get(),
+                      .y = logits,
+                      .epilogue = {.bias = m.weights.head.bias_or_null()}};
+  MOSSRT_RETURN_IF_ERROR(m.backend->Run({&call, 1}, *m.team));
+  MOSSRT_RETURN_IF_ERROR(CallWantedHooks(pass, HookPoint::kLogits, logits));
+  return logits;
+}
+
+}  // namespace
+
+absl::Status Pass::CallHooks(HookPoint point, int layer, Matrix values) const {
+  if (!Hooked(point, layer)) return absl::OkStatus();
+  for (std::size_t s = 0; s < ws.sequences.size(); ++s) {
+    const AttentionSequence& sequence = ws.sequences[s];
+    MOSSRT_RETURN_IF_ERROR(hooks->Call({.point = point,
+                                        .layer = layer,
+                                        .first_position = sequence.first_position,
+                                        .sequence = static_cast<int>(s),
+                                        .values = values.Rows(sequence.first_row, sequence.rows)}));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Matrix> Model::Forward(std::span<const SequenceInput> sequences,
+                                      const ForwardOptions& options, Workspace& workspace) const {
+  const cpu::FloatModeGuard float_mode;
+  const Impl& m = *impl_;
+  Workspace::Impl& ws = workspace.impl();
+  if (sequences.empty()) return absl::InvalidArgumentError("Forward needs at least one sequence");
+  std::int64_t rows = 0;
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    MOSSRT_RETURN_IF_ERROR(CheckInput(m, sequences[i], i));
+    if (sequences[i].kv->shape().dtype != sequences[0].kv->shape().dtype) {
+      return absl::InvalidArgumentError(
+          "the sequences of one Forward must keep their caches in one type");
+    }
+    rows += RowsOf(sequences[i]);
+  }
+  if (rows > ws.max_rows) {
+    return absl::InvalidArgumentError(
+        Cat(rows, " rows do not fit a workspace made for ", ws.max_rows));
+  }
+  for (const SequenceInput& input : sequences)
+    MOSSRT_RETURN_IF_ERROR(input.kv->Reserve(RowsOf(input)));
+  PlaceRows(sequences, &ws);
+  const Pass pass{.model = m, .ws = ws, .inputs = sequences, .hooks = options.hooks, .rows = rows};
+  Embed(pass);
+  MOSSRT_RETURN_IF_ERROR(pass.CallHooks(HookPoint::kEmbed, -1, pass.Rows(ws.resid)));
+  const auto layers = static_cast<std::uint64_t>(m.params().layers);
+  for (std::uint64_t layer = 0; layer < layers; ++layer) {
+    MOSSRT_RETURN_IF_ERROR(Tick(options.monitor, "eval", layer, layers));
+    MOSSRT_RETURN_IF_ERROR(RunLayer(pass, static_cast<int>(layer)));
+  }
+  MOSSRT_RETURN_IF_ERROR(Tick(options.monitor, "eval", layers, layers));
+  MOSSRT_ASSIGN_OR_RETURN(const Matrix logits, Head(pass));
+  for (const SequenceInput& input : sequences) input.kv->Advance(RowsOf(input));
+  return logits;
+}
+
+}  // namespace mossrt::runtime

@@ -1,0 +1,197 @@
+// The block: one page for every architecture.
+#include <algorithm>
+
+#include "base/status.h"
+#include "models/model_impl.h"
+
+namespace mossrt::runtime {
+namespace {
+
+// Products of one prepared input as one parallel region.
+class Products {
+ public:
+  explicit Products(const Pass& pass) : pass_(pass) { pass_.ws.calls.clear(); }
+  void Add(const PreparedInput* x, const Linear& linear, Matrix y,
+           Activation activation = Activation::kNone) {
+    pass_.ws.calls.push_back(
+        {.x = x,
+         .w = linear.weight.get(),
+         .y = pass_.Rows(y),
+         .epilogue = {.bias = linear.bias_or_null(), .activation = activation}});
+  }
+  absl::Status Run() { return pass_.model.backend->Run(pass_.ws.calls, *pass_.model.team); }
+
+ private:
+  const Pass& pass_;
+};
+
+absl::Status Prepare(const Pass& pass, Matrix x, const Linear& reader, PreparedInput* out) {
+  GemmBackend& backend = *pass.model.backend;
+  return backend.Prepare(pass.Rows(x), backend.InputKind(*reader.weight), out, *pass.model.team);
+}
+
+// q and k are shown in the checkpoint's order of dimensions, which interleaved rotary weights do
+// not keep inside.
+absl::Status CallHeadHooks(const Pass& pass, HookPoint point, int layer, Matrix values) {
+  const std::vector<std::int64_t>& order = pass.model.rotary_order;
+  if (order.empty()) return pass.CallHooks(point, layer, values);
+  const auto head_dim = static_cast<std::int64_t>(order.size());
+  const Matrix shown = pass.Rows(pass.ws.reorder).Cols(0, values.cols);
+  const auto deal = [&](bool inwards) {
+    for (std::int64_t i = 0; i < pass.rows; ++i) {
+      for (std::int64_t c = 0; c < values.cols; ++c) {
+        const std::int64_t there =
+            c / head_dim * head_dim + order[static_cast<std::size_t>(c % head_dim)];
+        if (inwards) {
+          values.Row(i)[c] = shown.Row(i)[there];
+        } else {
+          shown.Row(i)[there] = values.Row(i)[c];
+        }
+      }
+    }
+  };
+  deal(false);
+  MOSSRT_RETURN_IF_ERROR(pass.CallHooks(point, layer, shown));
+  deal(true);
+  return absl::OkStatus();
+}
+
+void Rotate(const Pass& pass) {
+  const Model::Impl& m = pass.model;
+  const HyperParams& p = m.params();
+  const Workspace::Impl& ws = pass.ws;
+  if (p.rotary_dim == 0) return;
+  ForRows(pass.rows, *m.team, [&](std::int64_t first, std::int64_t end) {
+    for (std::int64_t i = first; i < end; ++i) {
+      const std::int64_t position = ws.places[static_cast<std::size_t>(i)].position;
+      m.rope.Apply(position, p.heads, p.head_dim, ws.q.Row(i));
+      m.rope.Apply(position, p.kv_heads, p.head_dim, ws.k.Row(i));
+    }
+  });
+}
+
+// Each thread stores whole heads, so that the lines of a key panel are written by one core.
+void StoreKeysAndValues(const Pass& pass, int layer) {
+  const HyperParams& p = pass.model.params();
+  const Workspace::Impl& ws = pass.ws;
+  const auto store = [&](std::int64_t first, std::int64_t end) {
+    for (std::int64_t head = first; head < end; ++head) {
+      for (std::int64_t i = 0; i < pass.rows; ++i) {
+        const RowPlace& place = ws.places[static_cast<std::size_t>(i)];
+        KvCache& kv = *pass.inputs[static_cast<std::size_t>(place.sequence)].kv;
+        kv.StoreKey(place.position, layer, head, ws.k.Row(i) + head * p.head_dim);
+        kv.StoreValue(place.position, layer, head, ws.v.Row(i) + head * p.head_dim);
+      }
+    }
+  };
+  if (pass.rows == 1) {
+    store(0, p.kv_heads);
+  } else {
+    ForRows(p.kv_heads, *pass.model.team, store);
+  }
+}
+
+absl::Status RunAttention(const Pass& pass, int layer) {
+  const Model::Impl& m = pass.model;
+  Workspace::Impl& ws = pass.ws;
+  const HyperParams& p = m.params();
+  MOSSRT_RETURN_IF_ERROR(pass.CallHooks(HookPoint::kV, layer, pass.Rows(ws.v)));
+  Rotate(pass);
+  if (pass.Hooked(HookPoint::kQ, layer)) {
+    MOSSRT_RETURN_IF_ERROR(CallHeadHooks(pass, HookPoint::kQ, layer, pass.Rows(ws.q)));
+  }
+  if (pass.Hooked(HookPoint::kK, layer)) {
+    MOSSRT_RETURN_IF_ERROR(CallHeadHooks(pass, HookPoint::kK, layer, pass.Rows(ws.k)));
+  }
+  StoreKeysAndValues(pass, layer);
+  const AttentionShape shape{.heads = p.heads,
+                             .kv_heads = p.kv_heads,
+                             .head_dim = p.head_dim,
+                             .block_tokens = kKvBlockTokens,
+                             .kv_dtype = pass.inputs[0].kv->shape().dtype,
+                             .scale = 1.0f / __builtin_sqrtf(static_cast<float>(p.head_dim))};
+  Attention(shape, layer, ws.sequences, pass.Rows(ws.q), pass.Rows(ws.attn),
+            ws.attention_scratch.data(), *m.team);
+  return pass.CallHooks(HookPoint::kAttnOut, layer, pass.Rows(ws.attn));
+}
+
+}  // namespace
+
+absl::Status RunLayer(const Pass& pass, int layer) {
+  const Model::Impl& m = pass.model;
+  const ArchSpec& spec = m.plan.spec;
+  const HyperParams& p = m.params();
+  const LayerWeights& w = m.weights.layers[static_cast<std::size_t>(layer)];
+  Workspace::Impl& ws = pass.ws;
+  const bool gated = spec.mlp == Mlp::kGated;
+  const bool parallel = p.residual != Residual::kSequential;
+  // A parallel MLP reads its input beside attention: the shared norm itself, unless the MLP has a
+  // norm of its own or a hook wants to change what the MLP alone reads.
+  const bool own_input = parallel && (p.residual == Residual::kParallelTwoNorms ||
+                                      pass.Hooked(HookPoint::kMlpIn, layer));
+
+  const auto mlp_input = [&]() -> absl::Status {
+    if (p.residual == Residual::kParallelSharedNorm) {
+      for (std::int64_t i = 0; i < pass.rows; ++i)
+        std::copy_n(ws.norm.Row(i), p.hidden, ws.norm2.Row(i));
+    } else {
+      ApplyNorm(spec.norm, w.norm2.view(), p.norm_eps, pass.Rows(ws.resid), pass.Rows(ws.norm2),
+                *m.team);
+    }
+    MOSSRT_RETURN_IF_ERROR(pass.CallHooks(HookPoint::kMlpIn, layer, pass.Rows(ws.norm2)));
+    return Prepare(pass, ws.norm2, w.mlp_up, ws.input2.get());
+  };
+  const auto add_mlp = [&](Products* products, const PreparedInput* x) {
+    products->Add(x, w.mlp_up, ws.up, gated ? Activation::kNone : p.activation);
+    if (gated) products->Add(x, w.mlp_gate, ws.gate, p.activation);
+  };
+  const auto finish_mlp_act = [&]() -> absl::Status {
+    if (gated) Multiply(pass.Rows(ws.gate), pass.Rows(ws.up), *m.team);
+    MOSSRT_RETURN_IF_ERROR(pass.CallHooks(HookPoint::kMlpAct, layer, pass.Rows(ws.up)));
+    return Prepare(pass, ws.up, w.mlp_down, ws.input2.get());
+  };
+
+  ApplyNorm(spec.norm, w.norm1.view(), p.norm_eps, pass.Rows(ws.resid), pass.Rows(ws.norm),
+            *m.team);
+  MOSSRT_RETURN_IF_ERROR(pass.CallHooks(HookPoint::kNorm1, layer, pass.Rows(ws.norm)));
+  MOSSRT_RETURN_IF_ERROR(Prepare(pass, ws.norm, w.q, ws.input.get()));
+  if (own_input) MOSSRT_RETURN_IF_ERROR(mlp_input());
+  {
+    Products products(pass);
+    products.Add(ws.input.get(), w.q, ws.q);
+    products.Add(ws.input.get(), w.k, ws.k);
+    products.Add(ws.input.get(), w.v, ws.v);
+    if (parallel) add_mlp(&products, own_input ? ws.input2.get() : ws.input.get());
+    MOSSRT_RETURN_IF_ERROR(products.Run());
+  }
+  MOSSRT_RETURN_IF_ERROR(RunAttention(pass, layer));
+  MOSSRT_RETURN_IF_ERROR(Prepare(pass, ws.attn, w.attn_out, ws.input.get()));
+
+  if (parallel) {
+    MOSSRT_RETURN_IF_ERROR(finish_mlp_act());
+    Products products(pass);
+    products.Add(ws.input.get(), w.attn_out, ws.attn_proj);
+    products.Add(ws.input2.get(), w.mlp_down, ws.down);
+    MOSSRT_RETURN_IF_ERROR(products.Run());
+    MOSSRT_RETURN_IF_ERROR(pass.CallHooks(HookPoint::kMlpOut, layer, pass.Rows(ws.down)));
+    AddBoth(pass.Rows(ws.attn_proj), pass.Rows(ws.down), pass.Rows(ws.resid), *m.team);
+  } else {
+    Products out(pass);
+    out.Add(ws.input.get(), w.attn_out, ws.attn_proj);
+    MOSSRT_RETURN_IF_ERROR(out.Run());
+    Add(pass.Rows(ws.attn_proj), pass.Rows(ws.resid), *m.team);
+    MOSSRT_RETURN_IF_ERROR(mlp_input());
+    Products up(pass);
+    add_mlp(&up, ws.input2.get());
+    MOSSRT_RETURN_IF_ERROR(up.Run());
+    MOSSRT_RETURN_IF_ERROR(finish_mlp_act());
+    Products down(pass);
+    down.Add(ws.input2.get(), w.mlp_down, ws.down);
+    MOSSRT_RETURN_IF_ERROR(down.Run());
+    MOSSRT_RETURN_IF_ERROR(pass.CallHooks(HookPoint::kMlpOut, layer, pass.Rows(ws.down)));
+    Add(pass.Rows(ws.down), pass.Rows(ws.resid), *m.team);
+  }
+  return pass.CallHooks(HookPoint::kResid, layer, pass.Rows(ws.resid));
+}
+
+}  // namespace mossrt::runtime

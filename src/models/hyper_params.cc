@@ -1,0 +1,182 @@
+// The numbers of config.json, each checked, all complaints in one message.
+#include <cmath>
+#include <map>
+
+#include "base/cat.h"
+#include "base/json.h"
+#include "base/status.h"
+#include "mossrt/runtime/arch_spec.h"
+
+namespace mossrt::runtime {
+namespace {
+
+// Far above any published model; products of two of them fit in 63 bits.
+constexpr std::int64_t kMaxDim = std::int64_t{1} << 24;
+
+class Reader {
+ public:
+  Reader(const Json& json) : config_(json, "config.json"), json_(json) {}
+
+  // Required if `fallback` is negative.
+  std::int64_t Int(const std::string& key, std::int64_t low, std::int64_t high,
+                   std::int64_t fallback) {
+    if (key.empty()) return fallback;
+    const auto value = config_.Int(key, low, high);
+    if (!value.ok()) {
+      problems_.emplace_back(Message(value.status()));
+      return low;
+    }
+    if (!value->has_value()) {
+      if (fallback >= 0) return fallback;
+      problems_.push_back(Cat("config.json: \"", key, "\" is missing"));
+      return low;
+    }
+    return **value;
+  }
+
+  double Number(const std::string& key, double fallback) {
+    if (key.empty()) return fallback;
+    const auto value = config_.Number(key);
+    if (!value.ok()) problems_.emplace_back(Message(value.status()));
+    return value.ok() && value->has_value() ? **value : fallback;
+  }
+
+  bool Bool(const std::string& key, bool fallback) {
+    if (key.empty()) return fallback;
+    const auto value = config_.Bool(key);
+    if (!value.ok()) problems_.emplace_back(Message(value.status()));
+    return value.ok() && value->has_value() ? **value : fallback;
+  }
+
+  std::string String(const std::string& key) {
+    if (key.empty()) return "";
+    const auto value = config_.String(key);
+    if (!value.ok()) problems_.emplace_back(Message(value.status()));
+    return value.ok() && value->has_value() ? **value : "";
+  }
+
+  void Refuse(const std::string& key) {
+    const Json* value = config_.Find(key);
+    if (value == nullptr || *value == false || *value == 0) return;
+    problems_.push_back(Cat("config.json: \"", key, "\" is ", DumpJson(*value),
+                            ", which this library does not run"));
+  }
+
+  void Require(bool ok, std::string problem) {
+    if (!ok) problems_.push_back(Cat("config.json: ", problem));
+  }
+
+  const Json* Find(const std::string& key) const { return config_.Find(key); }
+
+  absl::Status status() const {
+    if (problems_.empty()) return absl::OkStatus();
+    return absl::InvalidArgumentError(Join(problems_, "\n"));
+  }
+
+ private:
+  JsonReader config_;
+  const Json& json_;
+  std::vector<std::string> problems_;
+};
+
+Activation ActivationByName(const std::string& name, Reader* reader) {
+  static const std::map<std::string, Activation> known = {
+      {"gelu_new", Activation::kGeluTanh},  {"gelu_pytorch_tanh", Activation::kGeluTanh},
+      {"gelu_fast", Activation::kGeluTanh}, {"gelu", Activation::kGeluErf},
+      {"silu", Activation::kSilu},          {"swish", Activation::kSilu},
+      {"relu", Activation::kRelu}};
+  const auto it = known.find(name);
+  if (it != known.end()) return it->second;
+  std::vector<std::string> names;
+  for (const auto& [key, value] : known) names.push_back(key);
+  reader->Require(false, Cat("the activation \"", name, "\" is not one of ", Join(names, ", ")));
+  return Activation::kNone;
+}
+
+// Configs saved by transformers 5 keep rotary settings in "rope_parameters".
+void ReadRopeParameters(Reader* reader, HyperParams* p, double* fraction) {
+  const Json* rope = reader->Find("rope_parameters");
+  if (rope == nullptr || !rope->is_object()) return;
+  const auto number = [&](const char* key, double* out) {
+    const auto it = rope->find(key);
+    if (it != rope->end() && it->is_number()) *out = it->get<double>();
+  };
+  number("rope_theta", &p->rope_theta);
+  number("partial_rotary_factor", fraction);
+  const auto type = rope->find("rope_type");
+  reader->Require(type == rope->end() || *type == "default",
+                  Cat("rope_parameters.rope_type is ", type == rope->end() ? "" : DumpJson(*type),
+                      "; only \"default\" is known"));
+}
+
+}  // namespace
+
+absl::StatusOr<HyperParams> ReadHyperParams(const ArchSpec& spec, const std::string& config_json) {
+  MOSSRT_ASSIGN_OR_RETURN(const Json json, ParseJsonObject(config_json, "config.json"));
+  Reader r(json);
+  const ConfigKeys& keys = spec.keys;
+  HyperParams p;
+  p.architecture = spec.name;
+  p.model_type = r.String("model_type");
+  p.vocab = r.Int(keys.vocab, 1, kMaxDim, -1);
+  p.hidden = r.Int(keys.hidden, 1, kMaxDim, -1);
+  p.layers = r.Int(keys.layers, 1, 10000, -1);
+  p.heads = r.Int(keys.heads, 1, 65536, -1);
+  p.kv_heads = r.Int(keys.kv_heads, 1, 65536, p.heads);
+  p.max_positions = r.Int(keys.max_positions, 1, kMaxDim, -1);
+  r.Require(p.kv_heads > 0 && p.heads % p.kv_heads == 0,
+            Cat("\"", keys.heads, "\" = ", p.heads, " is no multiple of \"", keys.kv_heads,
+                "\" = ", p.kv_heads));
+  p.head_dim = r.Int(keys.head_dim, 1, 65536, p.hidden / std::max<std::int64_t>(1, p.heads));
+  const bool stated_head_dim = !keys.head_dim.empty() && r.Find(keys.head_dim) != nullptr;
+  r.Require(stated_head_dim || p.hidden % p.heads == 0,
+            Cat("\"", keys.hidden, "\" = ", p.hidden, " is no multiple of \"", keys.heads,
+                "\" = ", p.heads));
+  r.Require(
+      p.heads * p.head_dim <= kMaxDim && p.heads / std::max<std::int64_t>(1, p.kv_heads) <= 1024,
+      Cat(p.heads, " heads of ", p.head_dim, " dimensions are more than any known model has"));
+  p.inner = r.Int(keys.inner, 1, kMaxDim,
+                  spec.inner_per_hidden > 0 ? p.hidden * spec.inner_per_hidden : -1);
+  p.norm_eps = r.Number(keys.norm_eps, spec.norm_eps);
+  r.Require(p.norm_eps > 0 && p.norm_eps < 1,
+            Cat("\"", keys.norm_eps, "\" = ", p.norm_eps, " is not in (0, 1)"));
+
+  p.rope_theta = r.Number(keys.rope_theta, spec.rope_theta);
+  double fraction = r.Number(keys.rotary_fraction, 1.0);
+  ReadRopeParameters(&r, &p, &fraction);
+  r.Require(p.rope_theta > 1, Cat("the rotary base ", p.rope_theta, " is not above 1"));
+  r.Require(fraction > 0 && fraction <= 1,
+            Cat("the rotary fraction ", fraction, " is not in (0, 1]"));
+  const auto by_fraction = static_cast<std::int64_t>(static_cast<double>(p.head_dim) * fraction);
+  p.rotary_dim =
+      spec.position == Position::kNone ? 0 : r.Int(keys.rotary_dim, 0, p.head_dim, by_fraction);
+  r.Require(p.rotary_dim % 2 == 0, Cat("the rotary dimension ", p.rotary_dim, " is odd"));
+  r.Require(
+      p.rotary_dim * p.max_positions <= std::int64_t{1} << 30,
+      Cat("\"", keys.max_positions, "\" = ", p.max_positions, " is too large for a rotary table"));
+
+  p.qkv_groups = 0;
+  if (spec.fused_qkv.groups != 0) {
+    const std::int64_t by_spec = spec.fused_qkv.groups == FusedQkv::kPerKvHead
+                                     ? p.kv_heads
+                                     : std::int64_t{spec.fused_qkv.groups};
+    p.qkv_groups = static_cast<int>(r.Int(keys.qkv_groups, 1, 65536, by_spec));
+    r.Require(p.kv_heads % p.qkv_groups == 0, Cat(p.kv_heads, " heads cannot be split into the ",
+                                                  p.qkv_groups, " groups of the fused QKV matrix"));
+  }
+  p.residual = spec.residual;
+  if (!keys.parallel_residual.empty() && !r.Bool(keys.parallel_residual, true))
+    p.residual = Residual::kSequential;
+  const std::string activation = r.String(keys.activation);
+  p.activation = activation.empty() ? spec.activation : ActivationByName(activation, &r);
+  p.tied_head = r.Bool("tie_word_embeddings", spec.tied_head);
+  for (const std::string& key : keys.must_be_off) r.Refuse(key);
+  const auto quantised = r.Int("wbits", 1, 32, 32);
+  r.Require(quantised == 32 || quantised == 16,
+            Cat("\"wbits\" = ", quantised,
+                ": quantised (GPTQ) checkpoints are not read by this version"));
+  MOSSRT_RETURN_IF_ERROR(r.status());
+  return p;
+}
+
+}  // namespace mossrt::runtime

@@ -1,0 +1,171 @@
+#include "mossrt/runtime/kv_cache.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <new>
+
+#include "base/cat.h"
+#include "base/half.h"
+#include "base/page_buffer.h"
+#include "base/status.h"
+
+namespace mossrt::runtime {
+namespace {
+
+constexpr std::int64_t kLanes = 16;
+
+std::int64_t RoundUp(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
+
+std::int64_t KeyPanelValues(const KvShape& s) { return RoundUp(s.head_dim, 2) * kLanes; }
+
+void Store(DType dtype, std::byte* base, std::int64_t index, float value) {
+  if (dtype == DType::kF32) {
+    reinterpret_cast<float*>(base)[index] = value;
+  } else {
+    reinterpret_cast<std::uint16_t*>(base)[index] = F32ToBF16(value);
+  }
+}
+
+}  // namespace
+
+std::size_t KvShape::KeyBytes() const {
+  return static_cast<std::size_t>(kKvBlockTokens / kLanes * KeyPanelValues(*this)) *
+         DTypeSize(dtype);
+}
+
+std::size_t KvShape::ValueBytes() const {
+  return static_cast<std::size_t>(RoundUp(head_dim, kLanes) * kKvBlockTokens) * DTypeSize(dtype);
+}
+
+std::size_t KvShape::BlockBytes() const {
+  return static_cast<std::size_t>(layers * kv_heads) * (KeyBytes() + ValueBytes());
+}
+
+struct KvCache::Block {
+  std::atomic<int> references{1};
+  PageBuffer memory;
+
+  static void Release(Block* block) {
+    if (block->references.fetch_sub(1, std::memory_order_acq_rel) == 1) delete block;
+  }
+};
+
+KvCache::KvCache(const KvShape& shape, std::int64_t capacity)
+    : shape_(shape), capacity_(capacity) {}
+
+KvCache::~KvCache() {
+  for (Block* block : blocks_) Block::Release(block);
+}
+
+std::size_t KvCache::allocated_bytes() const { return blocks_.size() * shape_.BlockBytes(); }
+
+std::byte* KvCache::Keys(std::int64_t block, std::int64_t layer, std::int64_t head) const {
+  const std::size_t per_head = shape_.KeyBytes() + shape_.ValueBytes();
+  return blocks_[static_cast<std::size_t>(block)]->memory.data() +
+         static_cast<std::size_t>(layer * shape_.kv_heads + head) * per_head;
+}
+
+std::byte* KvCache::Values(std::int64_t block, std::int64_t layer, std::int64_t head) const {
+  return Keys(block, layer, head) + shape_.KeyBytes();
+}
+
+void KvCache::StoreKey(std::int64_t position, std::int64_t layer, std::int64_t head,
+                       const float* key) {
+  std::byte* base = Keys(position / kKvBlockTokens, layer, head);
+  const std::int64_t slot = position % kKvBlockTokens;
+  const std::int64_t panel = slot / kLanes * KeyPanelValues(shape_), lane = slot % kLanes;
+  for (std::int64_t d = 0; d < shape_.head_dim; ++d) {
+    const std::int64_t index =
+        shape_.dtype == DType::kF32 ? d * kLanes + lane : (d / 2 * kLanes + lane) * 2 + d % 2;
+    Store(shape_.dtype, base, panel + index, key[d]);
+  }
+}
+
+void KvCache::StoreValue(std::int64_t position, std::int64_t layer, std::int64_t head,
+                         const float* value) {
+  std::byte* base = Values(position / kKvBlockTokens, layer, head);
+  const std::int64_t slot = position % kKvBlockTokens;
+  for (std::int64_t d = 0; d < RoundUp(shape_.head_dim, kLanes); ++d) {
+    const std::int64_t panel = d / kLanes * kKvBlockTokens * kLanes, lane = d % kLanes;
+    const std::int64_t index = shape_.dtype == DType::kF32
+                                   ? slot * kLanes + lane
+                                   : (slot / 2 * kLanes + lane) * 2 + slot % 2;
+    Store(shape_.dtype, base, panel + index, d < shape_.head_dim ? value[d] : 0.0f);
+  }
+}
+
+absl::Status KvCache::Reserve(std::int64_t tokens) {
+  if (tokens > capacity_ - length_) {
+    return absl::ResourceExhaustedError(
+        Cat("the context is full: ", length_, " of ", capacity_, " tokens are used and ", tokens,
+            " more were given; rewind, or open a session with a larger context"));
+  }
+  if (tokens == 0) return absl::OkStatus();
+  // The block that position length() falls into may be half full and shared with a fork: take a
+  // copy of its own.
+  const std::int64_t used = length_ % kKvBlockTokens;
+  const auto current = static_cast<std::size_t>(length_ / kKvBlockTokens);
+  if (current < blocks_.size() &&
+      blocks_[current]->references.load(std::memory_order_acquire) > 1) {
+    MOSSRT_ASSIGN_OR_RETURN(PageBuffer memory, PageBuffer::Create(shape_.BlockBytes(), false));
+    auto* copy = new (std::nothrow) Block;
+    if (copy == nullptr)
+      return absl::ResourceExhaustedError("no memory for a block of the key/value cache");
+    copy->memory = std::move(memory);
+    const std::byte* from = blocks_[current]->memory.data();
+    std::byte* to = copy->memory.data();
+    const auto key_bytes =
+        static_cast<std::size_t>((used + kLanes - 1) / kLanes * KeyPanelValues(shape_)) *
+        DTypeSize(shape_.dtype);
+    const auto value_bytes =
+        static_cast<std::size_t>(RoundUp(used, 2) * kLanes) * DTypeSize(shape_.dtype);
+    const auto value_panel =
+        static_cast<std::size_t>(kKvBlockTokens * kLanes) * DTypeSize(shape_.dtype);
+    for (std::int64_t i = 0; i < shape_.layers * shape_.kv_heads; ++i) {
+      std::memcpy(to, from, key_bytes);
+      from += shape_.KeyBytes();
+      to += shape_.KeyBytes();
+      for (std::int64_t p = 0; p < RoundUp(shape_.head_dim, kLanes) / kLanes; ++p) {
+        std::memcpy(to, from, value_bytes);
+        from += value_panel;
+        to += value_panel;
+      }
+    }
+    Block::Release(blocks_[current]);
+    blocks_[current] = copy;
+  }
+  const auto wanted =
+      static_cast<std::size_t>((length_ + tokens + kKvBlockTokens - 1) / kKvBlockTokens);
+  while (blocks_.size() < wanted) {
+    MOSSRT_ASSIGN_OR_RETURN(PageBuffer memory, PageBuffer::Create(shape_.BlockBytes(), false));
+    auto* block = new (std::nothrow) Block;
+    if (block == nullptr)
+      return absl::ResourceExhaustedError("no memory for a block of the key/value cache");
+    block->memory = std::move(memory);
+    blocks_.push_back(block);
+  }
+  return absl::OkStatus();
+}
+
+void KvCache::Rewind(std::int64_t length) {
+  length_ = std::clamp<std::int64_t>(length, 0, length_);
+  const auto keep = static_cast<std::size_t>((length_ + kKvBlockTokens - 1) / kKvBlockTokens);
+  while (blocks_.size() > keep) {
+    Block::Release(blocks_.back());
+    blocks_.pop_back();
+  }
+}
+
+std::unique_ptr<KvCache> KvCache::Fork() const {
+  auto fork = std::make_unique<KvCache>(shape_, capacity_);
+  fork->length_ = length_;
+  const auto keep = static_cast<std::size_t>((length_ + kKvBlockTokens - 1) / kKvBlockTokens);
+  for (std::size_t i = 0; i < keep; ++i) {
+    blocks_[i]->references.fetch_add(1, std::memory_order_relaxed);
+    fork->blocks_.push_back(blocks_[i]);
+  }
+  return fork;
+}
+
+}  // namespace mossrt::runtime

@@ -1,0 +1,157 @@
+// Loading a model and reading it back.
+#include <new>
+
+#include "base/cat.h"
+#include "base/status.h"
+#include "models/model_impl.h"
+#include "mossrt/runtime/decoder.h"
+#include "mossrt/runtime/kernel_table.h"
+
+namespace mossrt::runtime {
+namespace {
+
+absl::Status CheckMemory(const MemoryNeed& need, const HyperParams& p) {
+  const std::uint64_t total = need.weights + need.embedding + need.loading;
+  if (total <= need.available) return absl::OkStatus();
+  const auto mib = [](std::uint64_t bytes) { return Cat((bytes + (1 << 20) - 1) >> 20, " MiB"); };
+  return absl::ResourceExhaustedError(Cat(
+      "not enough memory: weights ", mib(need.weights), " + embedding table ", mib(need.embedding),
+      " + loading ", mib(need.loading), " = ", mib(total), ", but ", mib(need.available),
+      " are available (limited by ", need.limited_by, "); a full context of ", p.max_positions,
+      " tokens takes ", mib(need.kv_per_token * static_cast<std::uint64_t>(p.max_positions)),
+      " more. Choose a smaller type or model, or raise the limit"));
+}
+
+std::string Numerics(const Model::Impl& m) {
+  std::string text = Cat("backend=", m.backend->name(), " dtype=", DTypeName(m.plan.dtype));
+  if (m.backend->name() == "native" && m.plan.dtype == DType::kBF16) {
+    text += cpu::Kernels()->gemm_bf16_pairs != nullptr ? " bf16=vdpbf16ps" : " bf16=fma";
+  }
+  if (cpu::OutsideKernelsActive()) text += Cat(" kernels=", cpu::Kernels()->name);
+  if (!m.backend->deterministic()) text += " (not reproducible across threads and chunks)";
+  return text;
+}
+
+}  // namespace
+
+Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Model::~Model() = default;
+const ArchSpec& Model::spec() const { return impl_->plan.spec; }
+const HyperParams& Model::params() const { return impl_->plan.params; }
+const ModelPlan& Model::plan() const { return impl_->plan; }
+GemmBackend& Model::backend() const { return *impl_->backend; }
+ThreadTeam& Model::team() const { return *impl_->team; }
+const std::string& Model::numerics() const { return impl_->numerics; }
+std::uint64_t Model::weight_bytes() const { return impl_->weights.bytes; }
+
+absl::StatusOr<std::unique_ptr<Model>> Model::Load(const Checkpoint& checkpoint,
+                                                   const LoadOptions& options, Monitor* monitor) {
+  const cpu::FloatModeGuard float_mode;
+  if (options.threads < 0 || options.threads > 1024) {
+    return absl::InvalidArgumentError(
+        Cat("threads must be from 0 (automatic) to 1024, not ", options.threads));
+  }
+  auto impl = std::make_unique<Impl>();
+  MOSSRT_ASSIGN_OR_RETURN(impl->plan, PlanModel(checkpoint, options));
+  MOSSRT_RETURN_IF_ERROR(CheckMemory(impl->plan.need, impl->plan.params));
+  MOSSRT_ASSIGN_OR_RETURN(impl->team, CreateThreadTeam(options.threads));
+  MOSSRT_ASSIGN_OR_RETURN(impl->backend, CreateBackend(options.backend));
+  MOSSRT_ASSIGN_OR_RETURN(impl->weights, LoadWeights(checkpoint, impl->plan, options,
+                                                     *impl->backend, *impl->team, monitor));
+  const HyperParams& p = impl->plan.params;
+  try {
+    if (p.rotary_dim > 0) impl->rope = RopeTable(p.max_positions, p.rotary_dim, p.rope_theta);
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(
+        Cat("no memory for a rotary table of ", p.max_positions, " positions"));
+  }
+  impl->rotary_order = RotaryOrder(impl->plan.spec, p);
+  impl->numerics = Numerics(*impl);
+  return std::unique_ptr<Model>(new Model(std::move(impl)));
+}
+
+namespace {
+
+// The matrix or vector a rule loads into. Null vectors mean "this is a matrix".
+struct Held {
+  const Linear* matrix = nullptr;
+  const std::vector<float>* vector = nullptr;
+};
+
+Held Find(const Weights& w, const WeightRule& rule) {
+  const LayerWeights* layer =
+      rule.layer < 0 ? nullptr : &w.layers[static_cast<std::size_t>(rule.layer)];
+  const auto linear = [&](const Linear& l) {
+    return rule.bias ? Held{.vector = &l.bias} : Held{.matrix = &l};
+  };
+  const auto norm = [&](const NormVectors& n) {
+    return Held{.vector = rule.bias ? &n.bias : &n.weight};
+  };
+  switch (rule.role) {
+    case Role::kNorm1:
+      return norm(layer->norm1);
+    case Role::kNorm2:
+      return norm(layer->norm2);
+    case Role::kFinalNorm:
+      return norm(w.final_norm);
+    case Role::kQ:
+      return linear(layer->q);
+    case Role::kK:
+      return linear(layer->k);
+    case Role::kV:
+      return linear(layer->v);
+    case Role::kAttnOut:
+      return linear(layer->attn_out);
+    case Role::kMlpUp:
+      return linear(layer->mlp_up);
+    case Role::kMlpGate:
+      return linear(layer->mlp_gate);
+    case Role::kMlpDown:
+      return linear(layer->mlp_down);
+    case Role::kEmbedding:
+    case Role::kHead:
+      return linear(w.head);
+  }
+  return {};
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<float>> Model::ReadTensor(const std::string& name,
+                                                     std::vector<std::int64_t>* shape) const {
+  const Impl& m = *impl_;
+  std::vector<float> out, row;
+  for (const WeightRule& rule : WeightRules(m.plan.spec, m.plan.params)) {
+    if (rule.tensor != name) continue;
+    if (out.empty()) {
+      *shape = rule.shape;
+      std::int64_t size = 1;
+      for (const std::int64_t n : rule.shape) size *= n;
+      out.resize(static_cast<std::size_t>(size));
+    }
+    const std::vector<std::int64_t> map =
+        rule.qkv_part == 0 ? std::vector<std::int64_t>{}
+                           : QkvRowMap(m.plan.spec, m.plan.params, rule.qkv_part);
+    const Held held = Find(m.weights, rule);
+    const bool table = rule.role == Role::kEmbedding && !m.plan.params.tied_head;
+    row.resize(static_cast<std::size_t>(rule.cols));
+    for (std::int64_t r = 0; r < rule.rows; ++r) {
+      if (held.vector != nullptr) {
+        row[0] = (*held.vector)[static_cast<std::size_t>(r)];
+      } else if (table) {
+        m.weights.embedding.Row(r, row.data());
+      } else {
+        m.backend->ReadRow(*held.matrix->weight, r, row.data());
+      }
+      const std::int64_t to = map.empty() ? r : map[static_cast<std::size_t>(r)];
+      for (std::int64_t c = 0; c < rule.cols; ++c) {
+        const std::int64_t index = rule.transposed ? c * rule.shape[1] + to : to * rule.cols + c;
+        out[static_cast<std::size_t>(index)] = row[static_cast<std::size_t>(c)];
+      }
+    }
+  }
+  if (out.empty()) return absl::NotFoundError(Cat("the model has no tensor named \"", name, "\""));
+  return out;
+}
+
+}  // namespace mossrt::runtime

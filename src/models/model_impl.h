@@ -1,0 +1,79 @@
+// What stands behind Model and Workspace, shared by the files of this room.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/weights.h"
+#include "mossrt/runtime/decoder.h"
+#include "ops/attention.h"
+#include "ops/rope.h"
+
+namespace mossrt::runtime {
+
+struct Model::Impl {
+  ModelPlan plan;
+  std::unique_ptr<GemmBackend> backend;
+  std::unique_ptr<ThreadTeam> team;
+  Weights weights;
+  RopeTable rope;
+  std::vector<std::int64_t> rotary_order;  // dimension of ours -> the checkpoint's, or empty
+  std::string numerics;
+
+  const HyperParams& params() const { return plan.params; }
+  void EmbeddingRow(std::int64_t token, float* out) const {
+    if (plan.params.tied_head) {
+      backend->ReadRow(*weights.head.weight, token, out);
+    } else {
+      weights.embedding.Row(token, out);
+    }
+  }
+};
+
+// Where a row of the batch belongs.
+struct RowPlace {
+  int sequence = 0;
+  std::int64_t position = 0;
+};
+
+struct Workspace::Impl {
+  std::int64_t max_rows = 0;
+  PageBuffer memory;
+  Matrix resid, norm, norm2, q, k, v, attn, attn_proj, up, gate, down, reorder;  // [max_rows, ...]
+  std::unique_ptr<PreparedInput> input, input2;
+  PageBuffer attention_scratch;
+  std::vector<RowPlace> places;  // of the rows of this call
+  std::vector<AttentionSequence> sequences;
+  std::vector<std::int64_t> wanted;  // rows whose logits are wanted
+  std::vector<GemmCall> calls;
+  // Wanted rows: their final norms, their prepared form, their logits.
+  std::int64_t max_wanted = 0;
+  PageBuffer wanted_memory;
+  Matrix final_norm, logits;
+  std::unique_ptr<PreparedInput> head_input;
+};
+
+// One call of Forward on its way through the layers.
+struct Pass {
+  const Model::Impl& model;
+  Workspace::Impl& ws;
+  std::span<const SequenceInput> inputs;
+  const HookSet* hooks;
+  std::int64_t rows;
+
+  Matrix Rows(const Matrix& buffer) const { return buffer.Rows(0, rows); }
+  bool Hooked(HookPoint point, int layer) const {
+    return hooks != nullptr && hooks->Wanted(point, layer);
+  }
+  // Shows each sequence's rows of `values` to the hooks of this point.
+  absl::Status CallHooks(HookPoint point, int layer, Matrix values) const;
+};
+
+// Layer `layer` on ws.resid in place; keys and values of the rows go to the caches.
+absl::Status RunLayer(const Pass& pass, int layer);
+
+// Room for the final norms and logits of `rows` wanted rows.
+absl::Status GrowWanted(const Model::Impl& model, std::int64_t rows, Workspace::Impl* ws);
+
+}  // namespace mossrt::runtime

@@ -1,0 +1,67 @@
+#include "models/weight_sources.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "base/cat.h"
+#include "base/status.h"
+
+namespace mossrt::runtime {
+
+CheckpointMatrix::CheckpointMatrix(const Checkpoint& checkpoint, const WeightRule& rule,
+                                   const std::vector<std::int64_t>* row_map, CrcLedger* ledger)
+    : checkpoint_(checkpoint),
+      tensor_(checkpoint.tensors().find(rule.tensor)->second),
+      rows_(rule.rows),
+      cols_(rule.cols),
+      row_map_(row_map != nullptr && row_map->empty() ? nullptr : row_map),
+      ledger_(ledger) {
+  if (rule.transposed) {
+    std::swap(tensor_.shape[0], tensor_.shape[1]);
+    std::swap(tensor_.strides[0], tensor_.strides[1]);
+  }
+}
+
+absl::Status CheckpointMatrix::Read(std::int64_t first, std::int64_t count,
+                                    std::span<std::uint8_t> out) const {
+  MOSSRT_RETURN_IF_ERROR(checkpoint_.ReadRows(tensor_, first, count, out));
+  if (ledger_ != nullptr) ledger_->Add(tensor_, first, out);
+  return absl::OkStatus();
+}
+
+absl::Status CheckpointMatrix::ReadSlab(std::int64_t first, std::int64_t count,
+                                        std::span<std::uint8_t> out) const {
+  if (row_map_ == nullptr) return Read(first, count, out);
+  // Runs of successive rows of the tensor are read at once and then dealt out: within a head the
+  // rotary order moves rows about, but a slab holds whole heads but for its ends.
+  const std::size_t row_bytes = out.size() / static_cast<std::size_t>(count);
+  std::vector<std::pair<std::int64_t, std::int64_t>> rows;  // (row of the tensor, row of the slab)
+  std::vector<std::uint8_t> run;
+  try {
+    rows.reserve(static_cast<std::size_t>(count));
+    for (std::int64_t i = 0; i < count; ++i)
+      rows.emplace_back((*row_map_)[static_cast<std::size_t>(first + i)], i);
+    std::sort(rows.begin(), rows.end());
+    run.resize(out.size());
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(
+        Cat("no memory to reorder ", count, " rows of ", tensor_.name));
+  }
+  for (std::size_t i = 0; i < rows.size();) {
+    std::size_t n = 1;
+    while (i + n < rows.size() && rows[i + n].first == rows[i].first + static_cast<std::int64_t>(n))
+      ++n;
+    const std::span<std::uint8_t> bytes(run.data(), n * row_bytes);
+    MOSSRT_RETURN_IF_ERROR(Read(rows[i].first, static_cast<std::int64_t>(n), bytes));
+    for (std::size_t j = 0; j < n; ++j) {
+      std::memcpy(out.data() + static_cast<std::size_t>(rows[i + j].second) * row_bytes,
+                  run.data() + j * row_bytes, row_bytes);
+    }
+    i += n;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace mossrt::runtime

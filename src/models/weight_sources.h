@@ -1,0 +1,37 @@
+// The matrices of a model as backends read them: rows of checkpoint tensors through the folds.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "models/weight_rules.h"
+#include "mossrt/runtime/checkpoint.h"
+#include "mossrt/runtime/gemm_backend.h"
+
+namespace mossrt::runtime {
+
+class CheckpointMatrix final : public WeightSource {
+ public:
+  // `row_map` may be null (rows as they stand). Both it and `checkpoint` must outlive the source;
+  // `ledger` may be null.
+  CheckpointMatrix(const Checkpoint& checkpoint, const WeightRule& rule,
+                   const std::vector<std::int64_t>* row_map, CrcLedger* ledger);
+  std::string_view name() const override { return tensor_.name; }
+  std::int64_t rows() const override { return rows_; }
+  std::int64_t cols() const override { return cols_; }
+  DType dtype() const override { return tensor_.dtype; }
+  absl::Status ReadSlab(std::int64_t first, std::int64_t count,
+                        std::span<std::uint8_t> out) const override;
+
+ private:
+  absl::Status Read(std::int64_t first, std::int64_t count, std::span<std::uint8_t> out) const;
+
+  const Checkpoint& checkpoint_;
+  TensorInfo tensor_;  // transposed by its strides if the file stores [in, out]
+  std::int64_t rows_, cols_;
+  const std::vector<std::int64_t>* row_map_;
+  CrcLedger* ledger_;
+};
+
+}  // namespace mossrt::runtime

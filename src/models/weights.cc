@@ -1,0 +1,216 @@
+#include "models/weights.h"
+
+#include <algorithm>
+#include <new>
+
+#include "backends/dense_rows.h"
+#include "base/cat.h"
+#include "base/half.h"
+#include "base/status.h"
+#include "models/weight_sources.h"
+#include "mossrt/runtime/kernel_table.h"
+
+namespace mossrt::runtime {
+namespace {
+
+class BufferArena final : public WeightArena {
+ public:
+  explicit BufferArena(PageBuffer* buffer) : buffer_(buffer) {}
+  absl::StatusOr<std::byte*> Take(std::size_t bytes) override {
+    const std::size_t rounded = (bytes + 63) / 64 * 64;
+    if (rounded > buffer_->size() - used_) {
+      return absl::InternalError(
+          Cat("the weight arena of ", buffer_->size(), " bytes is too small"));
+    }
+    std::byte* piece = buffer_->data() + used_;
+    used_ += rounded;
+    return piece;
+  }
+
+ private:
+  PageBuffer* buffer_;
+  std::size_t used_ = 0;
+};
+
+class Loader {
+ public:
+  Loader(const Checkpoint& checkpoint, const ModelPlan& plan, const LoadOptions& options,
+         GemmBackend& backend, ThreadTeam& team, Monitor* monitor)
+      : checkpoint_(checkpoint),
+        plan_(plan),
+        options_(options),
+        backend_(backend),
+        team_(team),
+        monitor_(monitor),
+        ledger_(checkpoint) {
+    for (const char part : {'q', 'k', 'v'}) Map(part) = QkvRowMap(plan.spec, plan.params, part);
+  }
+
+  absl::StatusOr<Weights> Load() {
+    MOSSRT_ASSIGN_OR_RETURN(weights_.packed,
+                            PageBuffer::Create(plan_.need.weights, options_.huge_pages));
+    BufferArena arena(&weights_.packed);
+    weights_.layers.resize(static_cast<std::size_t>(plan_.params.layers));
+    const std::vector<WeightRule> rules = WeightRules(plan_.spec, plan_.params);
+    for (const WeightRule& rule : rules) total_ += Bytes(rule);
+    for (const WeightRule& rule : rules) {
+      MOSSRT_RETURN_IF_ERROR(LoadOne(rule, arena));
+      done_ += Bytes(rule);
+      MOSSRT_RETURN_IF_ERROR(Tick(monitor_, "load", done_, total_));
+    }
+    if (options_.verify_crc) MOSSRT_RETURN_IF_ERROR(ledger_.Check());
+    weights_.bytes += weights_.packed.size() + weights_.embedding.memory.size();
+    return std::move(weights_);
+  }
+
+ private:
+  std::uint64_t Bytes(const WeightRule& rule) const {
+    return static_cast<std::uint64_t>(rule.rows * rule.cols) *
+           DTypeSize(checkpoint_.tensors().find(rule.tensor)->second.dtype);
+  }
+
+  std::vector<std::int64_t>& Map(char part) {
+    return part == 'q' ? q_map_ : part == 'k' ? k_map_ : v_map_;
+  }
+
+  LayerWeights& Layer(const WeightRule& rule) {
+    return weights_.layers[static_cast<std::size_t>(rule.layer)];
+  }
+
+  NormVectors& Norm(const WeightRule& rule) {
+    if (rule.role == Role::kFinalNorm) return weights_.final_norm;
+    return rule.role == Role::kNorm1 ? Layer(rule).norm1 : Layer(rule).norm2;
+  }
+
+  Linear& Matrix(const WeightRule& rule) {
+    switch (rule.role) {
+      case Role::kQ:
+        return Layer(rule).q;
+      case Role::kK:
+        return Layer(rule).k;
+      case Role::kV:
+        return Layer(rule).v;
+      case Role::kAttnOut:
+        return Layer(rule).attn_out;
+      case Role::kMlpUp:
+        return Layer(rule).mlp_up;
+      case Role::kMlpGate:
+        return Layer(rule).mlp_gate;
+      case Role::kMlpDown:
+        return Layer(rule).mlp_down;
+      default:
+        return weights_.head;
+    }
+  }
+
+  absl::Status LoadOne(const WeightRule& rule, WeightArena& arena) {
+    const bool norm =
+        rule.role == Role::kNorm1 || rule.role == Role::kNorm2 || rule.role == Role::kFinalNorm;
+    const std::vector<std::int64_t>* map = rule.qkv_part == 0 ? nullptr : &Map(rule.qkv_part);
+    const CheckpointMatrix source(checkpoint_, rule, map, options_.verify_crc ? &ledger_ : nullptr);
+    if (norm) return ReadVector(source, rule.bias ? &Norm(rule).bias : &Norm(rule).weight);
+    if (rule.bias) return ReadVector(source, &Matrix(rule).bias);
+    // A tied head is the embedding matrix packed for products; its rows serve as the table too.
+    if (rule.role == Role::kEmbedding && !plan_.params.tied_head) return ReadEmbedding(source);
+    PackRequest request{.source = &source,
+                        .dtype = plan_.dtype,
+                        .arena = &arena,
+                        .progress =
+                            [this](std::int64_t bytes) {
+                              return Tick(monitor_, "load",
+                                          done_ + static_cast<std::uint64_t>(bytes), total_);
+                            },
+                        .monitor = monitor_};
+    MOSSRT_ASSIGN_OR_RETURN(Matrix(rule).weight, backend_.Pack(request, team_));
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadVector(const CheckpointMatrix& source, std::vector<float>* out) {
+    std::vector<std::uint8_t> bytes(static_cast<std::size_t>(source.rows()) *
+                                    DTypeSize(source.dtype()));
+    MOSSRT_RETURN_IF_ERROR(source.ReadSlab(0, source.rows(), bytes));
+    out->resize(static_cast<std::size_t>(source.rows()));
+    ToFloat(*cpu::Kernels(), source.dtype(), bytes.data(), source.rows(), out->data());
+    weights_.bytes += out->size() * sizeof(float);
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadEmbedding(const CheckpointMatrix& source) {
+    EmbeddingTable& table = weights_.embedding;
+    table.dtype = EmbeddingTable::HeldAs(source.dtype(), plan_.dtype);
+    table.hidden = source.cols();
+    MOSSRT_ASSIGN_OR_RETURN(
+        table.memory, PageBuffer::Create(EmbeddingTable::Bytes(plan_.params, table.dtype), false));
+    const auto row_bytes = static_cast<std::size_t>(source.cols()) * DTypeSize(table.dtype);
+    const cpu::KernelTable& kernels = *cpu::Kernels();
+    PackRequest request{.source = &source,
+                        .dtype = table.dtype,
+                        .arena = nullptr,
+                        .progress =
+                            [this](std::int64_t bytes) {
+                              return Tick(monitor_, "load",
+                                          done_ + static_cast<std::uint64_t>(bytes), total_);
+                            },
+                        .monitor = monitor_};
+    return ReadSlabs(
+        request, 1, team_,
+        [&](std::int64_t first, std::int64_t count, std::span<const std::uint8_t> in) {
+          std::byte* to = table.memory.data() + static_cast<std::size_t>(first) * row_bytes;
+          if (source.dtype() == table.dtype) {
+            std::copy_n(reinterpret_cast<const std::byte*>(in.data()), in.size(), to);
+          } else if (table.dtype == DType::kF32) {
+            ToFloat(kernels, source.dtype(), in.data(), count * source.cols(),
+                    reinterpret_cast<float*>(to));
+          } else {  // bfloat16 asked for: row by row through a small buffer
+            float wide[256];
+            const auto size = static_cast<std::int64_t>(DTypeSize(source.dtype()));
+            for (std::int64_t at = 0; at < count * source.cols(); at += 256) {
+              const std::int64_t n = std::min<std::int64_t>(256, count * source.cols() - at);
+              ToFloat(kernels, source.dtype(), in.data() + at * size, n, wide);
+              kernels.f32_to_bf16(wide, n, reinterpret_cast<std::uint16_t*>(to) + at);
+            }
+          }
+        });
+  }
+
+  const Checkpoint& checkpoint_;
+  const ModelPlan& plan_;
+  const LoadOptions& options_;
+  GemmBackend& backend_;
+  ThreadTeam& team_;
+  Monitor* monitor_;
+  CrcLedger ledger_;
+  std::vector<std::int64_t> q_map_, k_map_, v_map_;
+  Weights weights_;
+  std::uint64_t done_ = 0, total_ = 0;
+};
+
+}  // namespace
+
+DType EmbeddingTable::HeldAs(DType file, DType wanted) {
+  if (wanted == DType::kBF16) return DType::kBF16;
+  return file == DType::kF64 ? DType::kF32 : file;  // widening when a row is read loses nothing
+}
+
+std::size_t EmbeddingTable::Bytes(const HyperParams& params, DType held) {
+  return static_cast<std::size_t>(params.vocab) * static_cast<std::size_t>(params.hidden) *
+         DTypeSize(held);
+}
+
+void EmbeddingTable::Row(std::int64_t token, float* out) const {
+  const std::byte* row =
+      memory.data() + static_cast<std::size_t>(token * hidden) * DTypeSize(dtype);
+  ToFloat(*cpu::Kernels(), dtype, reinterpret_cast<const std::uint8_t*>(row), hidden, out);
+}
+
+absl::StatusOr<Weights> LoadWeights(const Checkpoint& checkpoint, const ModelPlan& plan,
+                                    const LoadOptions& options, GemmBackend& backend,
+                                    ThreadTeam& team, Monitor* monitor) {
+  try {
+    return Loader(checkpoint, plan, options, backend, team, monitor).Load();
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError("no memory for the model's tables while loading");
+  }
+}
+
+}  // namespace mossrt::runtime

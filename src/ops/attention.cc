@@ -1,0 +1,213 @@
+#include "ops/attention.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+
+#include "mossrt/runtime/kernel_table.h"
+
+namespace mossrt::runtime {
+namespace {
+
+using cpu::kPanelRows;
+
+// Query rows of one task: tokens x query heads of one key/value head. More rows reuse a block of
+// keys more often; all of a task's buffers stay in L2.
+constexpr std::int64_t kTaskRows = 48;
+
+std::int64_t RoundUp(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
+
+struct Buffers {
+  float *q, *packed, *scores, *partial, *out;
+  float *max, *sum, *block_max, *block_sum;  // per row
+  void* gemm;
+
+  static std::int64_t Rows(const AttentionShape& s) {
+    return std::max(kTaskRows, s.heads / s.kv_heads);
+  }
+  static std::int64_t Cols(const AttentionShape& s) { return RoundUp(s.head_dim, kPanelRows); }
+
+  // Lays the buffers out from `base` and returns the end.
+  std::uintptr_t Place(const AttentionShape& s, std::uintptr_t base) {
+    const std::int64_t rows = Rows(s), cols = Cols(s);
+    const auto take = [&base](std::int64_t floats) {
+      auto* p = reinterpret_cast<float*>(base);
+      base += static_cast<std::uintptr_t>(
+          RoundUp(floats * static_cast<std::int64_t>(sizeof(float)), 64));
+      return p;
+    };
+    q = take(rows * s.head_dim);
+    packed = take(rows * std::max(s.block_tokens, s.head_dim));
+    scores = take(rows * s.block_tokens);
+    partial = take(rows * cols);
+    out = take(rows * cols);
+    max = take(rows);
+    sum = take(rows);
+    block_max = take(rows);
+    block_sum = take(rows);
+    gemm = take(static_cast<std::int64_t>(cpu::kGemmScratchBytes / sizeof(float)));
+    return base;
+  }
+};
+
+class Task {
+ public:
+  Task(const AttentionShape& shape, std::int64_t layer, const Buffers& buffers)
+      : shape_(shape),
+        layer_(layer),
+        b_(buffers),
+        kernels_(*cpu::Kernels()),
+        product_(shape.kv_dtype == DType::kF32 ? kernels_.gemm_f32 : kernels_.gemm_bf16),
+        element_(static_cast<std::int64_t>(DTypeSize(shape.kv_dtype))),
+        group_(shape.heads / shape.kv_heads),
+        cols_(Buffers::Cols(shape)) {}
+
+  // Tokens [first, first + tokens) of the sequence, all query heads of key/value head `head`.
+  void Run(const AttentionSequence& sequence, std::int64_t head, std::int64_t first,
+           std::int64_t tokens, ConstMatrix q, Matrix out) {
+    const std::int64_t d = shape_.head_dim, rows = tokens * group_;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const float* from =
+          q.Row(sequence.first_row + first + r / group_) + (head * group_ + r % group_) * d;
+      std::copy_n(from, d, b_.q + r * d);
+    }
+    const std::int64_t first_count =
+        sequence.first_position + first + 1;  // positions the first token sees
+    const std::int64_t last_count = first_count + tokens - 1;
+    const std::int64_t blocks = (last_count + shape_.block_tokens - 1) / shape_.block_tokens;
+    for (std::int64_t block = 0; block < blocks; ++block) {
+      // Rows of tokens that see nothing of this block come first; they are skipped.
+      const std::int64_t start = block * shape_.block_tokens;
+      const std::int64_t skipped = std::max<std::int64_t>(0, start + 1 - first_count);
+      RunBlock(sequence, head, block, skipped * group_, rows, first_count - start);
+    }
+    for (std::int64_t r = 0; r < rows; ++r) {
+      float* to =
+          out.Row(sequence.first_row + first + r / group_) + (head * group_ + r % group_) * d;
+      const float* from = b_.out + r * cols_;
+      for (std::int64_t i = 0; i < d; ++i) to[i] = from[i] / b_.sum[r];
+    }
+  }
+
+ private:
+  // Rows [begin, rows); the token of row 0 sees `count0` positions counted from the start of this
+  // block.
+  void RunBlock(const AttentionSequence& sequence, std::int64_t head, std::int64_t block,
+                std::int64_t begin, std::int64_t rows, std::int64_t count0) {
+    const std::int64_t d = shape_.head_dim, n = shape_.block_tokens, m = rows - begin;
+    const auto count = [&](std::int64_t r) { return std::min(n, count0 + r / group_); };
+    const std::int64_t most = count(rows - 1), least = count(begin);
+
+    kernels_.pack_x_f32(b_.q + begin * d, d, m, d, b_.packed);
+    cpu::GemmArgs args = {
+        .w = sequence.keys(sequence.cache, block, layer_, head),
+        .w_panel_bytes = static_cast<std::size_t>(RoundUp(d, 2) * kPanelRows * element_),
+        .x = b_.packed,
+        .x_k = d,
+        .y = b_.scores + begin * n,
+        .y_stride = n,
+        .m = m,
+        .k = d,
+        .panels = (most + kPanelRows - 1) / kPanelRows,
+        .accumulate = false,
+        .scratch = b_.gemm};
+    product_(&args);
+
+    const std::byte* values = sequence.values(sequence.cache, block, layer_, head);
+    // All rows share the positions that the first of them sees; each finishes its own rest, in the
+    // same chain.
+    const std::int64_t common = least / 2 * 2;  // bf16 keeps positions in pairs
+    float* weights = b_.scores + begin * n;
+    for (std::int64_t i = 0; i < m; ++i) {
+      kernels_.softmax_partial(weights + i * n, count(begin + i), shape_.scale, &b_.block_max[i],
+                               &b_.block_sum[i]);
+    }
+    kernels_.pack_x_f32(weights, n, m, common, b_.packed);
+    args = {.w = values,
+            .w_panel_bytes = static_cast<std::size_t>(n * kPanelRows * element_),
+            .x = b_.packed,
+            .x_k = common,
+            .y = b_.partial,
+            .y_stride = cols_,
+            .m = m,
+            .k = common,
+            .panels = cols_ / kPanelRows,
+            .accumulate = false,
+            .scratch = b_.gemm};
+    product_(&args);
+    for (std::int64_t i = 0; i < m; ++i) {
+      const std::int64_t rest = count(begin + i) - common;
+      if (rest == 0) continue;
+      args.w = values + common * kPanelRows * element_;
+      args.x = weights + i * n + common;
+      args.x_k = args.k = rest;
+      args.y = b_.partial + i * cols_;
+      args.m = 1;
+      args.accumulate = true;
+      product_(&args);
+    }
+    for (std::int64_t i = 0; i < m; ++i)
+      Merge(block, begin + i, b_.partial + i * cols_, b_.block_max[i], b_.block_sum[i]);
+  }
+
+  void Merge(std::int64_t block, std::int64_t row, const float* partial, float max, float sum) {
+    float* out = b_.out + row * cols_;
+    if (block == 0) {
+      std::copy_n(partial, cols_, out);
+      b_.max[row] = max;
+      b_.sum[row] = sum;
+      return;
+    }
+    float weight[2] = {b_.max[row], max};  // becomes exp(old - merged), exp(new - merged)
+    float merged, total;
+    kernels_.softmax_partial(weight, 2, 1.0f, &merged, &total);
+    kernels_.scale_add(partial, weight[1], cols_, weight[0], out);
+    b_.sum[row] = b_.sum[row] * weight[0] + sum * weight[1];
+    b_.max[row] = merged;
+  }
+
+  const AttentionShape& shape_;
+  std::int64_t layer_;
+  const Buffers& b_;
+  const cpu::KernelTable& kernels_;
+  void (*product_)(const cpu::GemmArgs*);
+  std::int64_t element_, group_, cols_;
+};
+
+}  // namespace
+
+std::size_t AttentionScratchBytes(const AttentionShape& shape) {
+  Buffers buffers;
+  return static_cast<std::size_t>(buffers.Place(shape, 0));
+}
+
+void Attention(const AttentionShape& shape, std::int64_t layer,
+               std::span<const AttentionSequence> sequences, ConstMatrix q, Matrix out,
+               std::byte* scratch, ThreadTeam& team) {
+  const std::size_t scratch_bytes = AttentionScratchBytes(shape);
+  const std::int64_t task_tokens =
+      std::max<std::int64_t>(1, kTaskRows / (shape.heads / shape.kv_heads));
+  std::atomic<std::int64_t> next{0};
+  team.ForEachThread([&](int thread, int) {
+    Buffers buffers;
+    buffers.Place(shape, reinterpret_cast<std::uintptr_t>(scratch) +
+                             static_cast<std::size_t>(thread) * scratch_bytes);
+    Task task(shape, layer, buffers);
+    std::int64_t index = 0;
+    std::int64_t mine = next.fetch_add(1, std::memory_order_relaxed);
+    for (const AttentionSequence& sequence : sequences) {
+      const std::int64_t tiles = (sequence.rows + task_tokens - 1) / task_tokens;
+      const std::int64_t tasks = tiles * shape.kv_heads;
+      for (; mine < index + tasks; mine = next.fetch_add(1, std::memory_order_relaxed)) {
+        const std::int64_t tile =
+            tiles - 1 - (mine - index) / shape.kv_heads;  // the longest rows first
+        const std::int64_t head = (mine - index) % shape.kv_heads;
+        const std::int64_t first = tile * task_tokens;
+        task.Run(sequence, head, first, std::min(task_tokens, sequence.rows - first), q, out);
+      }
+      index += tasks;
+    }
+  });
+}
+
+}  // namespace mossrt::runtime
