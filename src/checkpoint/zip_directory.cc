@@ -215,10 +215,14 @@ class Reader {
     const auto flags = LoadLittle<std::uint16_t>(bytes + 8);
     const auto method = LoadLittle<std::uint16_t>(bytes + 10);
     if ((flags & kEncrypted) != 0 || method != 0) {
+      const bool script = name.find("/code/") != std::string_view::npos;
       return absl::UnimplementedError(
           Cat(source_.name(), "/", file_, ", offset ", where, ": entry ", Quoted(name), " is ",
               method != 0 ? "compressed" : "encrypted",
-              "; torch stores entries as they are. Load the file with torch and save it again"));
+              script ? "; this is a TorchScript archive, which holds a program. Save the model's "
+                       "state_dict with torch.save instead"
+                     : "; torch stores entries as they are. Load the file with torch and save it "
+                       "again"));
     }
     if (sizes.packed != sizes.plain) {
       return Bad(where, Cat("entry ", Quoted(name), " is stored, yet its two sizes differ: ",
