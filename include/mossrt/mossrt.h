@@ -399,7 +399,8 @@ MOSSRT_API mossrt_error* mossrt_generation_info(const mossrt_generation* g, char
 MOSSRT_API void mossrt_generation_free(mossrt_generation* g);
 
 /* The push form: appends the prompt (encode_flags: MOSSRT_ENCODE_*) to the session, generates, and
- * hands every piece of text to fn. finish may be NULL. */
+ * hands every piece of text to fn. finish may be NULL. On an error the session keeps the tokens
+ * that were appended. */
 MOSSRT_API mossrt_error* mossrt_generate(mossrt_session* s, const char* prompt, size_t len,
                                          uint32_t encode_flags, const mossrt_options* o,
                                          mossrt_monitor* m, mossrt_text_fn fn, void* user,
@@ -420,7 +421,8 @@ typedef int32_t (*mossrt_prepare_fn)(void* user, const float* x, size_t m, size_
 typedef int32_t (*mossrt_run_fn)(void* user, const void* packed, const void* prepared,
                                  const float* x, size_t m, size_t k, float* y, size_t n,
                                  size_t y_stride);
-/* One row of a packed matrix as float32 [cols]. */
+/* One row of a packed matrix as float32 [cols]. May be called on several threads at once, also on
+ * the library's. */
 typedef int32_t (*mossrt_read_row_fn)(void* user, const void* packed, size_t row, float* out);
 /* Frees what pack or prepare made. */
 typedef void (*mossrt_backend_free_fn)(void* user, void* p);

@@ -1,5 +1,5 @@
 // Options by name: one table per kind feeds parsing, errors, the JSON schema, docs and bindings.
-// Owned by src/base; the tables stand in src/generate/option_tables.cc.
+// Owned by src/generate; the tables stand in option_tables.cc.
 #pragma once
 
 #include <cstdint>

@@ -46,18 +46,29 @@ class Session {
 
   // Appends ids, in chunks of its own choice (which never change a bit). kResourceExhausted with
   // finish value CONTEXT_FULL semantics if they do not fit: nothing has changed then. On a cancel
-  // the tokens of finished chunks stay (see tokens()).
+  // the tokens of finished chunks stay (see tokens()). Without ids it evaluates what Append left.
   absl::Status Eval(std::span<const std::int32_t> ids, const EvalOptions& options,
                     Monitor* monitor);
+  // Appends a token that is evaluated together with whatever comes next, so that the last token of
+  // an answer costs no pass over the model. logits() is an error until then.
+  absl::Status Append(std::int32_t token);
   // Logits of the last Eval: [1 or n, vocab] float32 as asked; an error that says which option to
   // give if not asked.
   absl::StatusOr<ConstMatrix> logits() const;
+  // Logits behind the last token; empty if the last Eval did not ask for them, or the tokens have
+  // changed since.
+  std::span<const float> last_logits() const;
   absl::StatusOr<ConstMatrix> hidden(int layer) const;  // [n, hidden]
-  std::span<const std::int32_t> tokens() const;
-  absl::Status Rewind(std::int64_t tokens);  // keep the first `tokens`
+  std::span<const std::int32_t> tokens() const;         // appended ones included
+  absl::Status Rewind(std::int64_t tokens);             // keep the first `tokens`
+  // Evaluates the last token anew with the next Eval, so that its logits come to hand.
+  absl::Status Reopen();
+  // Shares the cache up to here; logits come along, hooks and hidden states do not.
   absl::StatusOr<std::unique_ptr<Session>> Fork() const;
   HookSet& hooks();
   std::size_t kv_bytes() const;
+  std::int64_t evaluated_tokens() const;  // over the session's life, rewound ones included
+  double eval_seconds() const;
 
  private:
   struct Impl;
@@ -87,15 +98,18 @@ struct GenerateOptions {
 };
 
 // Where a value came from: "argument", "generation_config.json", "config.json", "recipe:moss",
-// "default".
+// "tokenizer", "default"; or, for settings of generation_config.json that mossrt does not have and
+// that would change the result, "generation_config.json (ignored)".
 struct OptionOrigin {
   std::string key, value, origin;
 };
 // Options from JSON (keys as Hugging Face names them, unknown ones are errors naming the nearest),
-// filled up from generation_config.json, then the family's recipe, then defaults.
+// filled up from generation_config.json, then the family's recipe, then defaults. Empty texts and
+// null values are as if absent. A recipe that samples does not apply where do_sample is set to
+// false.
 struct ResolvedGenerateOptions {
   GenerateOptions options;
-  std::vector<OptionOrigin> origins;
+  std::vector<OptionOrigin> origins;  // one per key, in the order of the option table
 };
 absl::StatusOr<ResolvedGenerateOptions> ResolveGenerateOptions(
     std::string_view arguments_json, std::string_view generation_config_json,
@@ -107,19 +121,24 @@ struct GenerationStep {
   Finish finish = Finish::kNone;
 };
 
-// Pull: each Next() makes one token. Session, tokenizer and monitor must outlive it.
+// Pull: each Next() makes one token and appends it to the session (see Session::Append), so that
+// session.tokens() is always prompt + new_ids(), stop tokens included. Text and new ids belong
+// together: the text is new_ids() decoded, but a stop string and what follows it, and with
+// skip_special_tokens the token that ended generation, are left out. Session, tokenizer and monitor
+// must outlive it.
 class Generation {
  public:
   // Starts after the session's tokens, which must not be empty; if its last logits are not at hand,
-  // the last token is evaluated again. `tokenizer` may be null: then there is no text and stop
-  // strings are an error.
+  // the first Next() evaluates the last token again. `tokenizer` may be null: then there is no text
+  // and stop strings are an error.
   static absl::StatusOr<std::unique_ptr<Generation>> Start(Session& session,
                                                            const Tokenizer* tokenizer,
                                                            const GenerateOptions& options,
                                                            Monitor* monitor);
   ~Generation();
   void AddProcessor(LogitsProcessor processor);
-  // After the end: the same finish value again, no token, no text.
+  // After the end: the same finish value again, no token, no text. A cancel is Finish::kCancelled,
+  // a full context Finish::kContextFull: never errors.
   absl::Status Next(GenerationStep* step);
   std::span<const std::int32_t> new_ids() const;
 

@@ -1,0 +1,112 @@
+#include "capi/option_values.h"
+
+#include <functional>
+#include <span>
+#include <utility>
+
+#include "base/status.h"
+
+namespace mossrt::capi {
+namespace {
+
+using runtime::Json;
+using runtime::OptionKind;
+
+// Values have been checked against their table when they were set, so that the conversions of Json
+// cannot fail; a key that the table has and this room does not is our mistake.
+template <typename Options>
+struct Setter {
+  const char* key;
+  std::function<void(const Json&, Options*)> set;
+};
+
+template <typename Options>
+absl::StatusOr<Options> Read(const mossrt_options* o, OptionKind kind,
+                             const std::vector<Setter<Options>>& setters) {
+  MOSSRT_ASSIGN_OR_RETURN(const Json values, ValuesOf(o, kind));
+  Options options;
+  for (const auto& [key, value] : values.items()) {
+    bool known = false;
+    for (const auto& setter : setters) {
+      if (key != setter.key) continue;
+      setter.set(value, &options);
+      known = true;
+    }
+    if (!known) return absl::InternalError(runtime::Cat("option \"", key, "\" has no effect"));
+  }
+  return options;
+}
+
+}  // namespace
+
+absl::StatusOr<Json> ValuesOf(const mossrt_options* o, OptionKind kind) {
+  if (o == nullptr) return Json::object();
+  const Use use(&o->in_use, Use::kShared);
+  if (!use.held()) return Busy("options object");
+  if (o->kind != kind) {
+    return absl::InvalidArgumentError(runtime::Cat(
+        CallFrame::Current()->function(), ": options of kind ", static_cast<int>(o->kind),
+        " were given where kind ", static_cast<int>(kind), " (MOSSRT_OPTIONS_*) is needed"));
+  }
+  return o->values;
+}
+
+absl::StatusOr<runtime::LoadOptions> LoadOptionsOf(const mossrt_options* o) {
+  using Options = runtime::LoadOptions;
+  static const std::vector<Setter<Options>> setters = {
+      {"dtype", [](const Json& v, Options* out) { out->dtype = v.get<std::string>(); }},
+      {"backend", [](const Json& v, Options* out) { out->backend = v.get<std::string>(); }},
+      {"architecture",
+       [](const Json& v, Options* out) { out->architecture = v.get<std::string>(); }},
+      {"threads", [](const Json& v, Options* out) { out->threads = v.get<int>(); }},
+      {"verify_crc", [](const Json& v, Options* out) { out->verify_crc = v.get<bool>(); }},
+      {"huge_pages", [](const Json& v, Options* out) { out->huge_pages = v.get<bool>(); }},
+      {"memory_limit",
+       [](const Json& v, Options* out) { out->memory_limit = v.get<std::uint64_t>(); }},
+  };
+  return Read(o, OptionKind::kLoad, setters);
+}
+
+absl::StatusOr<runtime::SessionOptions> SessionOptionsOf(const mossrt_options* o) {
+  using Options = runtime::SessionOptions;
+  static const std::vector<Setter<Options>> setters = {
+      {"kv_dtype",
+       [](const Json& v, Options* out) {
+         out->kv_dtype =
+             v.get<std::string>() == "bfloat16" ? runtime::DType::kBF16 : runtime::DType::kF32;
+       }},
+      {"context", [](const Json& v, Options* out) { out->context = v.get<std::int64_t>(); }},
+      {"prefill_chunk",
+       [](const Json& v, Options* out) { out->prefill_chunk = v.get<std::int64_t>(); }},
+  };
+  return Read(o, OptionKind::kSession, setters);
+}
+
+absl::StatusOr<runtime::EvalOptions> EvalOptionsOf(const mossrt_options* o) {
+  using Options = runtime::EvalOptions;
+  static const std::vector<Setter<Options>> setters = {
+      {"logits",
+       [](const Json& v, Options* out) {
+         const auto name = v.get<std::string>();
+         out->logits = name == "none"  ? runtime::WantLogits::kNone
+                       : name == "all" ? runtime::WantLogits::kAll
+                                       : runtime::WantLogits::kLast;
+       }},
+      {"hidden", [](const Json& v, Options* out) { out->hidden = v.get<std::vector<int>>(); }},
+  };
+  return Read(o, OptionKind::kEval, setters);
+}
+
+absl::StatusOr<runtime::TokenizerOptions> TokenizerOptionsOf(const mossrt_options* o) {
+  using Options = runtime::TokenizerOptions;
+  static const std::vector<Setter<Options>> setters = {
+      {"added_tokens",
+       [](const Json& v, Options* out) {
+         out->added_tokens = v.get<std::string>() == "hf-4.25" ? runtime::AddedTokens::kHf425
+                                                               : runtime::AddedTokens::kLossless;
+       }},
+  };
+  return Read(o, OptionKind::kTokenizer, setters);
+}
+
+}  // namespace mossrt::capi
