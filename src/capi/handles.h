@@ -98,8 +98,6 @@ struct SessionState {
   std::shared_ptr<ModelState> model;
   InUse in_use;
   std::map<std::pair<std::string, std::int32_t>, int> hooks;  // ids in the HookSet
-  std::int64_t evaluated_tokens = 0;
-  double eval_seconds = 0;
   std::unique_ptr<runtime::Session> session;
 };
 

@@ -92,7 +92,10 @@ absl::StatusOr<runtime::EvalOptions> EvalOptionsOf(const mossrt_options* o) {
                        : name == "all" ? runtime::WantLogits::kAll
                                        : runtime::WantLogits::kLast;
        }},
-      {"hidden", [](const Json& v, Options* out) { out->hidden = v.get<std::vector<int>>(); }},
+      {"hidden",
+       [](const Json& v, Options* out) {
+         out->hidden = v.is_array() ? v.get<std::vector<int>>() : std::vector<int>{v.get<int>()};
+       }},
   };
   return Read(o, OptionKind::kEval, setters);
 }

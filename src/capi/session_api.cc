@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <chrono>
 #include <memory>
 
 #include "base/status.h"
@@ -13,13 +12,8 @@ namespace mossrt::capi {
 
 absl::Status Eval(SessionState& state, std::span<const std::int32_t> ids,
                   const runtime::EvalOptions& options, runtime::Monitor* monitor) {
-  const auto start = std::chrono::steady_clock::now();
   const std::size_t before = state.session->tokens().size();
   const absl::Status status = state.session->Eval(ids, options, monitor);
-  state.evaluated_tokens +=
-      static_cast<std::int64_t>(state.session->tokens().size()) - static_cast<std::int64_t>(before);
-  state.eval_seconds +=
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   // The cache may also have run out of memory, which absl calls by the same name.
   const auto context = static_cast<std::size_t>(state.session->context());
   if (absl::IsResourceExhausted(status) && ids.size() > context - std::min(context, before)) {
@@ -103,8 +97,7 @@ mossrt_error* mossrt_session_eval(mossrt_session* s, const int32_t* ids, size_t 
                                   const mossrt_options* o, mossrt_monitor* m) {
   return Guard(__func__, [&]() -> absl::Status {
     MOSSRT_NEED(s);
-    MOSSRT_NEED(ids);
-    if (n == 0) return absl::InvalidArgumentError("mossrt_session_eval: n must be at least 1");
+    if (n > 0) MOSSRT_NEED(ids);
     MOSSRT_ASSIGN_OR_RETURN(const EvalOptions options, EvalOptionsOf(o));
     const Use use(&s->state->in_use, Use::kExclusive);
     if (!use.held()) return Busy("session");
@@ -185,8 +178,8 @@ mossrt_error* mossrt_session_info(const mossrt_session* s, char** json, size_t* 
                               {"kv_bytes", session.kv_bytes()},
                               {"numerics", numerics},
                               {"numerics_hash", NumericsHash(numerics)},
-                              {"evaluated_tokens", s->state->evaluated_tokens},
-                              {"eval_seconds", s->state->eval_seconds}}),
+                              {"evaluated_tokens", session.evaluated_tokens()},
+                              {"eval_seconds", session.eval_seconds()}}),
                     json, len);
   });
 }

@@ -8,8 +8,7 @@
 
 namespace mossrt::capi {
 
-// Session::Eval with its count and time kept; a context that is full has its own code. The session
-// is held by the caller.
+// Session::Eval; a context that is full has its own code. The session is held by the caller.
 absl::Status Eval(SessionState& state, std::span<const std::int32_t> ids,
                   const runtime::EvalOptions& options, runtime::Monitor* monitor);
 
