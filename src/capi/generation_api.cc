@@ -165,7 +165,10 @@ mossrt_error* mossrt_generation_info(const mossrt_generation* g, char** json, si
     if (!use.held()) return Busy("generation");
     Json options = Json::array();
     for (const OptionOrigin& origin : g->origins) {
-      options.push_back({{"key", origin.key}, {"value", origin.value}, {"origin", origin.origin}});
+      auto value = ParseJson(origin.value, origin.key);
+      options.push_back({{"key", origin.key},
+                         {"value", value.ok() ? *std::move(value) : Json(origin.value)},
+                         {"origin", origin.origin}});
     }
     return GiveText(DumpJson({{"options", options},
                               {"prompt_tokens", g->prompt_tokens},
