@@ -1,7 +1,7 @@
 // Operations on rows that need no more than a kernel and a split over threads.
 #pragma once
 
-#include "mossrt/runtime/arch_spec.h"
+#include "mossrt/runtime/norm.h"
 #include "mossrt/runtime/tensor_view.h"
 #include "mossrt/runtime/thread_team.h"
 

@@ -8,10 +8,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "mossrt/runtime/gemm_backend.h"
+#include "mossrt/runtime/norm.h"
 
 namespace mossrt::runtime {
 
-enum class Norm : std::uint8_t { kLayerNorm, kRmsNorm };
 enum class Residual : std::uint8_t {
   kSequential,          // x += attn(n1(x));  x += mlp(n2(x))
   kParallelSharedNorm,  // x = (attn(n1(x)) + mlp(n1(x))) + x
