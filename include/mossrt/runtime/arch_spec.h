@@ -30,12 +30,12 @@ struct FusedQkv {
 // Base names; ".weight" and ".bias" are appended, "{}" in `layer` is the layer's number. Empty: no
 // such tensor.
 struct TensorNames {
-  std::string embedding, layer, norm_1, norm_2;
-  std::string qkv, q, k, v, attn_out;
-  std::string mlp_up, mlp_gate, mlp_down;
-  std::string final_norm, head;
-  std::vector<std::string> ignore_in_layer;  // buffers that carry no weights
-  std::vector<std::string> ignore;
+  std::string embedding{}, layer{}, norm_1{}, norm_2{};
+  std::string qkv{}, q{}, k{}, v{}, attn_out{};
+  std::string mlp_up{}, mlp_gate{}, mlp_down{};
+  std::string final_norm{}, head{};
+  std::vector<std::string> ignore_in_layer{};  // buffers that carry no weights
+  std::vector<std::string> ignore{};
 };
 
 // Keys of config.json. Empty: the family has no such key.
@@ -47,15 +47,15 @@ struct ConfigKeys {
   std::string norm_eps = "rms_norm_eps", vocab = "vocab_size", activation = "hidden_act";
   std::string rotary_dim, rotary_fraction, rope_theta = "rope_theta";
   std::string
-      parallel_residual;   // a boolean that chooses between kSequential and the spec's residual
-  std::string qkv_groups;  // overrides FusedQkv::groups
-  std::vector<std::string> must_be_off;  // absent, null, false or 0, else the model is refused
+      parallel_residual;     // a boolean that chooses between kSequential and the spec's residual
+  std::string qkv_groups{};  // overrides FusedQkv::groups
+  std::vector<std::string> must_be_off{};  // absent, null, false or 0, else the model is refused
 };
 
 struct ArchSpec {
-  std::string name;                      // our stable name; the load option "architecture" takes it
-  std::vector<std::string> model_types;  // values of "model_type" it answers to
-  std::vector<std::string> required_keys;  // config.json must have all of these ...
+  std::string name{};  // our stable name; the load option "architecture" takes it
+  std::vector<std::string> model_types{};    // values of "model_type" it answers to
+  std::vector<std::string> required_keys{};  // config.json must have all of these ...
   std::vector<std::string>
       excluded_keys;  // ... and none of these, or the spec must be asked for by name
   Norm norm = Norm::kRmsNorm;
@@ -70,14 +70,14 @@ struct ArchSpec {
   int inner_per_hidden = 0;     // MLP width / hidden where config.json has null or no key (MOSS: 4)
   double rope_theta = 10000.0;  // default
   double norm_eps = 1e-5;       // default
-  FusedQkv fused_qkv;
-  ConfigKeys keys;
-  TensorNames tensors;
+  FusedQkv fused_qkv{};
+  ConfigKeys keys{};
+  TensorNames tensors{};
 };
 
 // A spec with the numbers of one config.json filled in.
 struct HyperParams {
-  std::string architecture, model_type;
+  std::string architecture{}, model_type{};
   std::int64_t vocab = 0, hidden = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, inner = 0;
   std::int64_t max_positions = 0, rotary_dim = 0;
   double rope_theta = 10000.0, norm_eps = 1e-5;

@@ -22,9 +22,9 @@ namespace mossrt::runtime {
 struct LoadOptions {
   std::string dtype = "auto";  // auto | float32 | float16 | bfloat16
   std::string backend = "native";
-  std::string architecture;  // empty: by config.json
-  int threads = 0;           // 0: DefaultThreads()
-  bool verify_crc = true;    // compare zip checksums while reading
+  std::string architecture{};  // empty: by config.json
+  int threads = 0;             // 0: DefaultThreads()
+  bool verify_crc = true;      // compare zip checksums while reading
   bool huge_pages = true;
   std::uint64_t memory_limit = 0;  // bytes; 0: what the machine and its cgroup have
 };
@@ -36,15 +36,15 @@ struct MemoryNeed {
   std::uint64_t loading = 0;       // slabs of all threads, freed afterwards
   std::uint64_t kv_per_token = 0;  // float32 cache
   std::uint64_t available = 0;     // what this process may still take
-  std::string limited_by;          // "memory" | "cgroup" | "option"
+  std::string limited_by{};        // "memory" | "cgroup" | "option"
 };
 
 // One tensor of the checkpoint and what becomes of it.
 struct TensorPlan {
-  std::string name;
+  std::string name{};
   DType file_dtype;
-  std::vector<std::int64_t> shape;
-  std::string use;  // "layer 0 q, k, v", "ignored", ...
+  std::vector<std::int64_t> shape{};
+  std::string use{};  // "layer 0 q, k, v", "ignored", ...
 };
 
 // All that is known from the headers, before any weight is read: the first half of loading, and
@@ -54,19 +54,19 @@ struct ModelPlan {
   HyperParams params;
   DType dtype = DType::kF32;  // matrices are held in this type
   std::int64_t parameters = 0;
-  std::vector<TensorPlan> tensors;
+  std::vector<TensorPlan> tensors{};
   MemoryNeed need;
-  std::vector<std::string> notes;
+  std::vector<std::string> notes{};
 };
 absl::StatusOr<ModelPlan> PlanModel(const Checkpoint& checkpoint, const LoadOptions& options);
 
 // One sequence's share of a Forward call.
 struct SequenceInput {
   KvCache* kv = nullptr;  // continues at kv->length()
-  std::span<const std::int32_t> tokens;
-  ConstMatrix embeddings;  // [n, hidden] instead of tokens, if these are empty
+  std::span<const std::int32_t> tokens{};
+  ConstMatrix embeddings{};  // [n, hidden] instead of tokens, if these are empty
   enum class Rows { kNone, kLast, kAll, kListed } want = Rows::kLast;
-  std::span<const std::int32_t> listed;  // ascending row numbers in [0, n)
+  std::span<const std::int32_t> listed{};  // ascending row numbers in [0, n)
 };
 
 struct ForwardOptions {

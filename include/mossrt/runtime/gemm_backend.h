@@ -75,9 +75,9 @@ struct Epilogue {
 struct GemmCall {
   const PreparedInput* x = nullptr;
   const PackedWeight* w = nullptr;
-  Matrix y;  // [x rows, w rows]; its stride reaches to the next multiple of 16 columns, which Run
-             // may overwrite
-  Epilogue epilogue;
+  Matrix y{};  // [x rows, w rows]; its stride reaches to the next multiple of 16 columns, which Run
+               // may overwrite
+  Epilogue epilogue{};
 };
 
 struct PackRequest {
@@ -86,7 +86,7 @@ struct PackRequest {
       DType::kF32;  // wanted; the backend answers with what it holds in PackedWeight::dtype()
   WeightArena* arena = nullptr;
   // Called on the calling thread only with the number of source bytes read so far of this weight.
-  std::function<absl::Status(std::int64_t)> progress;
+  std::function<absl::Status(std::int64_t)> progress{};
   const Monitor* monitor = nullptr;  // workers leave when it is cancelled
 };
 

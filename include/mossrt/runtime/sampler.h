@@ -34,8 +34,8 @@ using LogitsProcessor =
 struct TokenChoice {
   std::int32_t token = -1;
   float logprob = 0;  // natural log, of the model's own distribution (before any processor)
-  std::vector<std::int32_t> top_ids;  // descending by logprob, ties by ascending id
-  std::vector<float> top_logprobs;
+  std::vector<std::int32_t> top_ids{};  // descending by logprob, ties by ascending id
+  std::vector<float> top_logprobs{};
 };
 
 // Deterministic: the choice depends on the options, the ids and the logits only. Random numbers are

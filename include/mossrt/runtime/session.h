@@ -88,11 +88,11 @@ std::string_view FinishName(
     Finish finish);  // "stop_token", "stop_string", "length", "context_full", "cancelled"
 
 struct GenerateOptions {
-  SamplingOptions sampling;
-  std::int64_t max_new_tokens = -1;        // -1: until the context is full
-  std::int64_t min_new_tokens = 0;         // end tokens are forbidden before
-  std::vector<std::int32_t> eos_token_id;  // a set
-  std::vector<std::string> stop;           // strings; never emitted, not even in part
+  SamplingOptions sampling{};
+  std::int64_t max_new_tokens = -1;          // -1: until the context is full
+  std::int64_t min_new_tokens = 0;           // end tokens are forbidden before
+  std::vector<std::int32_t> eos_token_id{};  // a set
+  std::vector<std::string> stop{};           // strings; never emitted, not even in part
   bool mask_undefined = true;       // ids at and beyond the tokenizer's size get no probability
   bool skip_special_tokens = true;  // in the text, not in the ids
 };
@@ -101,7 +101,7 @@ struct GenerateOptions {
 // "tokenizer", "default"; or, for settings of generation_config.json that mossrt does not have and
 // that would change the result, "generation_config.json (ignored)".
 struct OptionOrigin {
-  std::string key, value, origin;
+  std::string key{}, value{}, origin{};
 };
 // Options from JSON (keys as Hugging Face names them, unknown ones are errors naming the nearest),
 // filled up from generation_config.json, then the family's recipe, then defaults. Empty texts and
@@ -109,7 +109,7 @@ struct OptionOrigin {
 // false.
 struct ResolvedGenerateOptions {
   GenerateOptions options;
-  std::vector<OptionOrigin> origins;  // one per key, in the order of the option table
+  std::vector<OptionOrigin> origins{};  // one per key, in the order of the option table
 };
 absl::StatusOr<ResolvedGenerateOptions> ResolveGenerateOptions(
     std::string_view arguments_json, std::string_view generation_config_json,
@@ -117,7 +117,7 @@ absl::StatusOr<ResolvedGenerateOptions> ResolveGenerateOptions(
 
 struct GenerationStep {
   TokenChoice choice;  // token -1 when generation ended without one
-  std::string text;    // whole code points released by this step; may be empty
+  std::string text{};  // whole code points released by this step; may be empty
   Finish finish = Finish::kNone;
 };
 

@@ -1,0 +1,170 @@
+// Contract 1: the bits of a sequence's logits depend on checkpoint, tokens and numeric settings
+// only.
+#include "reference_model.h"
+
+namespace mossrt::runtime {
+namespace {
+
+class ContractTest : public testing::TestWithParam<std::string> {};
+
+constexpr std::size_t kTokens = 530;  // over two KV blocks, ending within a third
+
+std::vector<float> AllLogits(const Model& model, const ReferenceModel& reference,
+                             const std::vector<std::size_t>& chunks, const HookSet* hooks = nullptr,
+                             DType kv = DType::kF32) {
+  Sequence sequence(model, 512, kv);
+  std::size_t at = 0;
+  for (std::size_t i = 0; at < kTokens; ++i) {
+    const std::size_t n = std::min(chunks[i % chunks.size()], kTokens - at);
+    EXPECT_TRUE(
+        sequence.Feed(std::span(reference.ids).subspan(at, n), SequenceInput::Rows::kAll, hooks)
+            .ok());
+    at += n;
+  }
+  return sequence.logits;
+}
+
+void ExpectSameBits(const std::vector<float>& a, const std::vector<float>& b,
+                    const std::string& what) {
+  ASSERT_EQ(a.size(), b.size()) << what;
+  EXPECT_EQ(std::memcmp(a.data(), b.data(), a.size() * sizeof(float)), 0) << what;
+}
+
+TEST_P(ContractTest, ThreadsAndChunksChangeNoBit) {
+  const ReferenceModel reference(GetParam());
+  for (const std::string dtype : {"float32", "float16", "bfloat16"}) {
+    for (const DType kv : {DType::kF32, DType::kBF16}) {
+      const auto one = reference.Load({.dtype = dtype, .threads = 1});
+      const std::vector<float> want = AllLogits(*one, reference, {512, 18}, nullptr, kv);
+      for (const int threads : {1, 2, 3}) {
+        const auto model = reference.Load({.dtype = dtype, .threads = threads});
+        for (const std::vector<std::size_t>& chunks :
+             std::vector<std::vector<std::size_t>>{{1}, {7}, {13, 1, 255}, {256}, {300}}) {
+          if (chunks[0] == 1 && threads != 2) continue;  // single steps: once is enough
+          ExpectSameBits(want, AllLogits(*model, reference, chunks, nullptr, kv),
+                         dtype + ", " + std::to_string(threads) + " threads, first chunk " +
+                             std::to_string(chunks[0]));
+        }
+      }
+    }
+  }
+}
+
+TEST_P(ContractTest, HooksThatOnlyReadChangeNoBit) {
+  const ReferenceModel reference(GetParam());
+  const auto model = reference.Load({.dtype = "float32"});
+  const std::vector<float> want = AllLogits(*model, reference, {100});
+  HookSet hooks;
+  int calls = 0;
+  for (int p = 0; p < kHookPoints; ++p) {
+    hooks.Add(static_cast<HookPoint>(p), HookSet::kAllLayers, [&calls](const HookCall&) {
+      ++calls;
+      return absl::OkStatus();
+    });
+  }
+  ExpectSameBits(want, AllLogits(*model, reference, {100}, &hooks), "hooked");
+  const int layers = static_cast<int>(model->params().layers);
+  EXPECT_EQ(calls, 6 * (9 * layers + 3));
+}
+
+TEST_P(ContractTest, SequencesBesideItChangeNoBit) {
+  const ReferenceModel reference(GetParam());
+  const auto model = reference.Load({.dtype = "float32"});
+  const std::vector<float> want = AllLogits(*model, reference, {64});
+  Sequence first(*model, 512), second(*model, 1), third(*model, 1);
+  std::vector<float> got;
+  for (std::size_t at = 0; at < kTokens; at += 53) {
+    const std::size_t n = std::min<std::size_t>(53, kTokens - at);
+    const std::span<const std::int32_t> ids(reference.ids);
+    const SequenceInput inputs[] = {{.kv = &second.kv(),
+                                     .tokens = ids.subspan(at / 2 + 900, 3),
+                                     .embeddings = {},
+                                     .want = SequenceInput::Rows::kLast,
+                                     .listed = {}},
+                                    {.kv = &first.kv(),
+                                     .tokens = ids.subspan(at, n),
+                                     .embeddings = {},
+                                     .want = SequenceInput::Rows::kAll,
+                                     .listed = {}},
+                                    {.kv = &third.kv(),
+                                     .tokens = ids.subspan(at + 1000, 11),
+                                     .embeddings = {},
+                                     .want = SequenceInput::Rows::kNone,
+                                     .listed = {}}};
+    const auto logits = model->Forward(inputs, {}, first.workspace());
+    ASSERT_TRUE(logits.ok()) << logits.status();
+    ASSERT_EQ(logits->rows, static_cast<std::int64_t>(n) + 1);
+    for (std::int64_t i = 1; i < logits->rows; ++i) {
+      const auto row = logits->RowSpan(i);
+      got.insert(got.end(), row.begin(), row.end());
+    }
+  }
+  ExpectSameBits(want, got, "batched");
+}
+
+TEST_P(ContractTest, RewindAndForkChangeNoBit) {
+  const ReferenceModel reference(GetParam());
+  const auto model = reference.Load({.dtype = "float32"});
+  const std::span<const std::int32_t> ids(reference.ids);
+  for (const DType kv : {DType::kF32, DType::kBF16}) {
+    const std::vector<float> all = AllLogits(*model, reference, {512}, nullptr, kv);
+    const auto vocab = static_cast<std::size_t>(model->params().vocab);
+    for (const std::size_t cut : {1, 255, 256, 257, 300}) {
+      Sequence sequence(*model, 512, kv);
+      ASSERT_TRUE(sequence.Feed(ids.first(cut), SequenceInput::Rows::kNone).ok());
+      ASSERT_TRUE(sequence.Feed(ids.subspan(1000, 90), SequenceInput::Rows::kNone).ok());
+      sequence.kv().Rewind(static_cast<std::int64_t>(cut));
+      const auto fork = sequence.kv().Fork();
+      // The fork goes another way before and after the original goes on.
+      const SequenceInput other{.kv = fork.get(),
+                                .tokens = ids.subspan(1200, 5),
+                                .embeddings = {},
+                                .want = SequenceInput::Rows::kNone,
+                                .listed = {}};
+      ASSERT_TRUE(model->Forward({&other, 1}, {}, sequence.workspace()).ok());
+      for (std::size_t at = cut; at < kTokens;) {
+        const std::size_t n = std::min<std::size_t>(512, kTokens - at);
+        ASSERT_TRUE(sequence.Feed(ids.subspan(at, n), SequenceInput::Rows::kAll).ok());
+        at += n;
+      }
+      ExpectSameBits({all.begin() + static_cast<std::ptrdiff_t>(cut * vocab), all.end()},
+                     sequence.logits, "after a rewind to " + std::to_string(cut));
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, ContractTest, testing::Values("moss", "llama"),
+                         [](const auto& info) { return info.param; });
+
+TEST(Forward, RefusesWhatDoesNotFit) {
+  const ReferenceModel reference("moss");
+  const auto model = reference.Load({.dtype = "float32"});
+  Sequence sequence(*model, 8);
+  const std::int32_t too_large[] = {1, 300000};
+  const auto status = sequence.Feed(too_large, SequenceInput::Rows::kLast);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(std::string(status.message()).find("300000"), std::string::npos) << status;
+  EXPECT_FALSE(sequence.Feed(std::span(reference.ids).first(9), SequenceInput::Rows::kLast).ok());
+  EXPECT_EQ(sequence.kv().length(), 0);
+}
+
+TEST(Forward, CancelLeavesTheCacheAsItWas) {
+  const ReferenceModel reference("moss");
+  const auto model = reference.Load({.dtype = "float32"});
+  Sequence sequence(*model, 8);
+  ASSERT_TRUE(sequence.Feed(std::span(reference.ids).first(4), SequenceInput::Rows::kNone).ok());
+  Monitor monitor;
+  monitor.Cancel();
+  const SequenceInput input{.kv = &sequence.kv(),
+                            .tokens = std::span(reference.ids).subspan(4, 2),
+                            .embeddings = {},
+                            .want = SequenceInput::Rows::kLast,
+                            .listed = {}};
+  EXPECT_EQ(
+      model->Forward({&input, 1}, {.monitor = &monitor}, sequence.workspace()).status().code(),
+      absl::StatusCode::kCancelled);
+  EXPECT_EQ(sequence.kv().length(), 4);
+}
+
+}  // namespace
+}  // namespace mossrt::runtime
