@@ -63,10 +63,10 @@ absl::Status CheckName(std::string_view directory, std::string_view file) {
 absl::Status CheckRange(std::string_view path, std::uint64_t size, std::uint64_t offset,
                         std::uint64_t count) {
   if (offset <= size && count <= size - offset) return absl::OkStatus();
-  return absl::OutOfRangeError(Cat(path, ": ", count, " bytes are wanted at offset ", offset,
-                                   ", but the file has ", size,
-                                   " bytes; it is cut short or its "
-                                   "header is wrong, so fetch it again"));
+  return absl::DataLossError(Cat(path, ": ", count, " bytes are wanted at offset ", offset,
+                                 ", but the file has ", size,
+                                 " bytes; it is cut short or its "
+                                 "header is wrong, so fetch it again"));
 }
 
 class DirectorySource final : public ByteSource {
@@ -96,7 +96,8 @@ class DirectorySource final : public ByteSource {
         break;
       }
       struct stat info;
-      if (::fstatat(directory_->get(), entry->d_name, &info, 0) == 0 && S_ISREG(info.st_mode)) {
+      // A link that leads nowhere is listed too, so that opening it can say what is wrong.
+      if (::fstatat(directory_->get(), entry->d_name, &info, 0) != 0 || S_ISREG(info.st_mode)) {
         names.emplace_back(entry->d_name);
       }
     }
@@ -150,7 +151,17 @@ class DirectorySource final : public ByteSource {
     do {  // O_NONBLOCK: a FIFO would hang here before it could be refused
       raw = ::openat(directory_->get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     } while (raw < 0 && errno == EINTR);
-    if (raw < 0) return SystemError(errno, "open", PathOf(file));
+    if (raw < 0) {
+      const int error = errno;
+      struct stat link;
+      if (error == ENOENT &&
+          ::fstatat(directory_->get(), name.c_str(), &link, AT_SYMLINK_NOFOLLOW) == 0) {
+        return absl::NotFoundError(Cat(PathOf(file),
+                                       ": the symbolic link leads to a file that does not exist; "
+                                       "fetch the checkpoint again"));
+      }
+      return SystemError(error, "open", PathOf(file));
+    }
     auto fd = std::make_shared<Descriptor>(raw);
     struct stat info;
     if (::fstat(raw, &info) != 0) return SystemError(errno, "stat", PathOf(file));
@@ -216,7 +227,15 @@ absl::StatusOr<std::unique_ptr<ByteSource>> OpenDirectory(const std::string& pat
   do {
     fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
   } while (fd < 0 && errno == EINTR);
-  if (fd < 0) return SystemError(errno, "open as a directory", path.empty() ? "\"\"" : path);
+  if (fd < 0) {
+    const int error = errno;
+    struct stat info;
+    if (error == ENOTDIR && ::stat(path.c_str(), &info) == 0) {
+      return absl::InvalidArgumentError(
+          Cat(path, ": is a file; give the directory that holds config.json and the weights"));
+    }
+    return SystemError(error, "open as a directory", path.empty() ? "\"\"" : path);
+  }
   return std::make_unique<DirectorySource>(path, std::make_shared<Descriptor>(fd));
 }
 
