@@ -189,7 +189,7 @@ mossrt_error* mossrt_session_set_hook(mossrt_session* s, const char* name, int32
   return Guard(__func__, [&]() -> absl::Status {
     MOSSRT_NEED(s);
     MOSSRT_NEED(name);
-    HookPoint point;
+    HookPoint point = HookPoint::kEmbed;
     MOSSRT_RETURN_IF_ERROR(CheckHookPlace(*s->state->model->model, name, layer, &point));
     const Use use(&s->state->in_use, Use::kExclusive);
     if (!use.held()) return Busy("session");
