@@ -10,7 +10,8 @@ Points that can be captured, all [tokens, width]:
     embed       rows of the embedding                       norm1     the attention's input
     q, k        after rotary, in the checkpoint's order     v         the values
     attn_out    the heads' outputs side by side, before the output projection
-    mlp_in      what the last MLP matrix reads: after the activation, after gating
+    mlp_in      what the MLP reads, after its norm
+    mlp_act     what the last MLP matrix reads: after the activation, after gating
     mlp_out     the MLP's output with its bias              resid     the layer's output
     final_norm  after the last norm                         logits
 """
@@ -29,7 +30,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-LAYER_POINTS = ("norm1", "q", "k", "v", "attn_out", "mlp_in", "mlp_out", "resid")
+LAYER_POINTS = ("norm1", "q", "k", "v", "attn_out", "mlp_in", "mlp_act", "mlp_out", "resid")
 GLOBAL_POINTS = ("embed", "final_norm", "logits")
 
 
@@ -202,15 +203,15 @@ def forward(
         else:
             assert layer.norm2 is not None
             mlp_input = layer.norm2(x + attn)
-        mlp_in = layer.up(mlp_input)
+        mlp_act = layer.up(mlp_input)
         if layer.gate is None:
-            mlp_in = model.activation(mlp_in)
+            mlp_act = model.activation(mlp_act)
         else:
-            mlp_in = model.activation(layer.gate(mlp_input)) * mlp_in
-        mlp_out = layer.down(mlp_in)
+            mlp_act = model.activation(layer.gate(mlp_input)) * mlp_act
+        mlp_out = layer.down(mlp_act)
         x = x + attn + mlp_out
         if index in capture:
-            values = (norm1, q, k, v, attn_out, mlp_in, mlp_out, x)
+            values = (norm1, q, k, v, attn_out, mlp_input, mlp_act, mlp_out, x)
             for name, value in zip(LAYER_POINTS, values, strict=True):
                 points[name, index] = value.reshape(tokens, -1)
     final = model.final_norm(x)

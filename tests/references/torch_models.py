@@ -187,7 +187,8 @@ def points(model: PreTrainedModel, ids: Sequence[int]) -> Points:
         handles += [
             part["norm1"].register_forward_hook(keep("norm1", index)),
             part["out"].register_forward_hook(keep("attn_out", index, reads=True)),
-            part["down"].register_forward_hook(keep("mlp_in", index, reads=True)),
+            part["mlp"].register_forward_hook(keep("mlp_in", index, reads=True)),
+            part["down"].register_forward_hook(keep("mlp_act", index, reads=True)),
             part["mlp"].register_forward_hook(keep("mlp_out", index)),
             layer.register_forward_hook(keep("resid", index)),
         ]
