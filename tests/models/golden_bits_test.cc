@@ -1,0 +1,86 @@
+// One hash of logits per model and format, the same from every compiler, sanitizer build and
+// instruction set. CTest runs this program once per level (MOSSRT_ISA).
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "base/cat.h"
+#include "mossrt/runtime/kernel_table.h"
+#include "reference_model.h"
+
+namespace mossrt::runtime {
+namespace {
+
+const std::string kGoldenFile = std::string(MOSSRT_SOURCE_DIR) + "/tests/data/golden_bits.json";
+
+// FNV-1a over the bytes of float32 values, little-endian.
+std::string Hash(const std::vector<float>& values) {
+  std::uint64_t hash = 0xCBF29CE484222325u;
+  for (const float value : values) {
+    auto bits = std::bit_cast<std::uint32_t>(value);
+    for (int i = 0; i < 4; ++i, bits >>= 8) {
+      hash = (hash ^ (bits & 0xFF)) * 0x100000001B3u;
+    }
+  }
+  char text[17];
+  std::snprintf(text, sizeof(text), "%016llx", static_cast<unsigned long long>(hash));
+  return text;
+}
+
+// A fixed walk over the vocabulary: more than one block of the KV cache, in chunks that cut it.
+std::vector<float> Logits(const Model& model) {
+  constexpr std::size_t kChunks[] = {100, 1, 130, 69};
+  constexpr std::int64_t kTokens = 300;
+  std::vector<std::int32_t> ids;
+  for (std::int64_t i = 0; i < kTokens; ++i) {
+    ids.push_back(static_cast<std::int32_t>((i * i * 31 + i * 17 + 5) % model.params().vocab));
+  }
+  Sequence sequence(model, 130);
+  std::size_t at = 0;
+  for (const std::size_t n : kChunks) {
+    const absl::Status status =
+        sequence.Feed(std::span(ids).subspan(at, n), SequenceInput::Rows::kAll);
+    EXPECT_TRUE(status.ok()) << status;
+    at += n;
+  }
+  EXPECT_EQ(at, ids.size());
+  return sequence.logits;
+}
+
+// Adds a value to the file that MOSSRT_GOLDEN_BITS_OUT names; how golden_bits.json is made.
+void Record(const std::string& model, const std::string& format, const std::string& hash) {
+  const char* path = std::getenv("MOSSRT_GOLDEN_BITS_OUT");
+  if (path == nullptr) return;
+  Json out = Json::object();
+  if (std::filesystem::exists(path)) out = Json::parse(ReadFileOrDie(path));
+  out[model][format] = hash;
+  std::ofstream(path) << out.dump(2) << "\n";
+}
+
+// The models are the keys of the file, folders of this repository.
+TEST(GoldenBits, AreTheSameInEveryBuild) {
+  if (cpu::Kernels() == nullptr) GTEST_SKIP() << cpu::KernelError();
+  const Json golden = Json::parse(ReadFileOrDie(kGoldenFile));
+  ASSERT_GE(golden.size(), 2u);
+  for (const auto& [name, formats] : golden.items()) {
+    const auto checkpoint = OpenCheckpoint(std::string(MOSSRT_SOURCE_DIR) + "/" + name);
+    ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+    for (const std::string dtype : {"float32", "float16", "bfloat16"}) {
+      const auto model = Model::Load(**checkpoint, {.dtype = dtype, .threads = 2}, nullptr);
+      ASSERT_TRUE(model.ok()) << model.status();
+      // vdpbf16ps rounds inside: bfloat16 has one hash with it and one without.
+      const auto at = (*model)->numerics().find(" bf16=");
+      const std::string format =
+          dtype + (at == std::string::npos ? "" : (*model)->numerics().substr(at));
+      const std::string hash = Hash(Logits(**model));
+      Record(name, format, hash);
+      EXPECT_EQ(hash, formats.value(format, "none: see tests/golden_bits.sh"))
+          << name << ", " << format << ", kernels " << cpu::Kernels()->name;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace mossrt::runtime
