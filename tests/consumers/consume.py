@@ -1,6 +1,6 @@
 """Builds programs against mossrt as its users do, runs them and compares what they print.
 
-Usage: consume.py install|cmake|pkg-config|snippets <settings.json> [project]
+Usage: consume.py install|cmake|pkg-config|snippets|runtime <settings.json> [project]
 The settings (paths, compilers) are written by CMake.
 """
 
@@ -72,6 +72,26 @@ def cmake(s, project):
         judge(s, program)
 
 
+def runtime(s):
+    """The four examples of the header-exposed runtime, built from installed headers alone."""
+    build = pathlib.Path(s["work"]) / "find_package_runtime"
+    source = f"{s['source']}/tests/consumers/find_package_runtime"
+    run([s["cmake"], "-G", s["generator"], "-S", source, "-B", build, *common(s),
+         f"-DCMAKE_PREFIX_PATH={s['prefix']}"])
+    run([s["cmake"], "--build", build, "--parallel", "2"])
+    models = pathlib.Path(s["model"]).parent
+    text = run([build / "forward_pass", models / "moss", PROMPT], text=True)
+    if len(re.findall(r"position \d+: token \d+", text)) != 8:
+        sys.exit(f"forward_pass printed {text!r}")
+    text = run([build / "custom_backend", models / "codegen"], text=True)
+    if not re.search(r"loops: [1-9]\d* products", text):
+        sys.exit(f"custom_backend printed {text!r}")
+    if "my-gelu" not in run([build / "custom_kernels", models / "moss"], text=True):
+        sys.exit("custom_kernels does not name its table")
+    if "gpt_neox" not in run([build / "custom_architecture", models / "gpt-neox"], text=True):
+        sys.exit("custom_architecture did not run its family")
+
+
 def flags(s, package):
     environment = {**os.environ, "PKG_CONFIG_PATH": f"{s['prefix']}/{s['libdir']}/pkgconfig"}
     return run([s["pkg_config"], "--cflags", "--libs", package], env=environment, text=True).split()
@@ -91,13 +111,15 @@ def pkg_config(s):
 
 
 def snippets(s):
-    """Every fenced c and cpp block of the guides compiles, those with main also run."""
+    """Every fenced c and cpp block of the guides and the README compiles and runs."""
     work = pathlib.Path(s["work"]) / "snippets"
     work.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "LD_LIBRARY_PATH": f"{s['prefix']}/{s['libdir']}"}
     count = 0
-    for guide, language in (("guide-c.md", "c"), ("guide-cpp.md", "cpp")):
-        text = (pathlib.Path(s["source"]) / "docs" / guide).read_text(encoding="utf-8")
+    pages = (("docs/guide-c.md", "c"), ("docs/guide-cpp.md", "cpp"), ("README.md", "c"), ("README.md", "cpp"))
+    for page, language in pages:
+        guide = pathlib.Path(page).name
+        text = (pathlib.Path(s["source"]) / page).read_text(encoding="utf-8")
         for number, body in enumerate(re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)):
             stem = work / f"{guide}-{number}"
             file = stem.with_suffix(f".{language}")
@@ -108,7 +130,7 @@ def snippets(s):
             run([*compiler, "-Wall", "-Wextra", "-Werror", file, "-o", stem, *flags(s, "mossrt")])
             run([stem, s["model"]], env=environment)
             count += 1
-    if count < 8:
+    if count < 10:
         sys.exit(f"only {count} snippets were found")
 
 
@@ -161,7 +183,8 @@ int main(int argc, char** argv) {
 def main():
     with open(sys.argv[2], encoding="utf-8") as stream:
         settings = json.load(stream)
-    action = {"install": install, "cmake": cmake, "pkg-config": pkg_config, "snippets": snippets}[sys.argv[1]]
+    actions = {"install": install, "cmake": cmake, "pkg-config": pkg_config, "snippets": snippets, "runtime": runtime}
+    action = actions[sys.argv[1]]
     action(settings, *sys.argv[3:])
 
 

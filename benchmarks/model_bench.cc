@@ -1,0 +1,187 @@
+// Decode and prefill of a whole model, each round bracketed by the bandwidth and product probes of
+// the same minute.
+//
+//   model_bench DIRECTORY [--dtype auto] [--threads 2] [--rounds 7] [--prefill 512] [--decode 32]
+//
+// Medians over rounds; a round whose two probes differ by more than 15 % is dropped (shared
+// machines have weather).
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "base/page_buffer.h"
+#include "mossrt/runtime/decoder.h"
+#include "mossrt/runtime/kernel_table.h"
+#include "probe.h"
+
+namespace {
+
+std::atomic<std::uint64_t> allocations{0};
+
+}  // namespace
+
+// Counts every allocation of the process, so that the token loop can be shown to make none.
+void* operator new(std::size_t size) {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  void* p = std::malloc(size == 0 ? 1 : size);
+  if (p == nullptr) throw std::bad_alloc();
+  return p;
+}
+void operator delete(void* p) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+
+namespace mossrt::bench {
+namespace {
+
+using namespace mossrt::runtime;  // NOLINT
+
+double Now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double Median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+// All threads of the team read their share of `memory` once.
+double TeamBandwidth(ThreadTeam& team, const PageBuffer& memory) {
+  const double start = Now();
+  team.ForEachThread([&](int thread, int threads) {
+    const Range part = SplitRange(static_cast<std::int64_t>(memory.size() / 4096), thread, threads);
+    ProbeBandwidth(memory.data() + part.begin * 4096,
+                   static_cast<std::size_t>(part.end - part.begin) * 4096);
+  });
+  return static_cast<double>(memory.size()) / (Now() - start) * 1e-9;
+}
+
+double TeamProducts(ThreadTeam& team, bool bf16) {
+  std::atomic<double> sum{0};
+  team.ForEachThread([&](int, int) { sum += ProbeProducts(cpu::Kernels()->name, bf16); });
+  return sum;
+}
+
+int Fail(const absl::Status& status) {
+  std::fprintf(stderr, "%s\n", std::string(status.message()).c_str());
+  return 1;
+}
+
+int Run(const std::string& directory, const LoadOptions& options, int rounds, int prefill,
+        int decode) {
+  auto checkpoint = OpenCheckpoint(directory);
+  if (!checkpoint.ok()) return Fail(checkpoint.status());
+  const double load_start = Now();
+  auto loaded = Model::Load(**checkpoint, options, nullptr);
+  if (!loaded.ok()) return Fail(loaded.status());
+  const Model& model = **loaded;
+  const double load_seconds = Now() - load_start;
+  const HyperParams& p = model.params();
+  auto workspace = Workspace::Create(model, prefill);
+  if (!workspace.ok()) return Fail(workspace.status());
+  auto memory = PageBuffer::Create(std::size_t{1} << 30, true);
+  if (!memory.ok()) return Fail(memory.status());
+  std::memset(memory->data(), 1, memory->size());
+
+  // What one token streams: every matrix once (the embedding table is only gathered), and the
+  // multiplications it costs.
+  const double bytes = static_cast<double>(model.plan().need.weights);
+  double products = 0;
+  for (const TensorPlan& tensor : model.plan().tensors) {
+    if (tensor.use != "embedding" && tensor.shape.size() == 2 && tensor.use != "ignored") {
+      products += 2.0 * static_cast<double>(tensor.shape[0] * tensor.shape[1]);
+    }
+  }
+  const double head = 2.0 * static_cast<double>(p.vocab * p.hidden);
+  const bool bf16 =
+      model.plan().dtype == DType::kBF16 && cpu::Kernels()->gemm_bf16_pairs != nullptr;
+
+  std::vector<double> decode_speed, decode_fraction, prefill_speed, prefill_fraction, bandwidths,
+      peaks;
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(prefill));
+  for (std::size_t i = 0; i < ids.size(); ++i)
+    ids[i] = static_cast<std::int32_t>((i * 7919 + 13) % static_cast<std::size_t>(p.vocab));
+  std::uint64_t loop_allocations = 0;
+  for (int round = 0; round < rounds; ++round) {
+    KvCache kv({p.layers, p.kv_heads, p.head_dim, DType::kF32}, p.max_positions);
+    const auto forward = [&](std::span<const std::int32_t> tokens) {
+      const SequenceInput input{.kv = &kv, .tokens = tokens};
+      return model.Forward({&input, 1}, {}, **workspace).status();
+    };
+    const double peak_before = TeamProducts(model.team(), bf16);
+    double start = Now();
+    if (absl::Status s = forward(ids); !s.ok()) return Fail(s);
+    const double prefill_seconds = Now() - start;
+    const double peak = std::max(peak_before, TeamProducts(model.team(), bf16));
+    kv.Rewind(8);
+    if (absl::Status s = forward(std::span(ids).first(1)); !s.ok()) return Fail(s);
+
+    const double before = TeamBandwidth(model.team(), *memory);
+    const std::uint64_t allocations_before = allocations.load();
+    start = Now();
+    for (int i = 0; i < decode; ++i) {
+      if (absl::Status s = forward(std::span(ids).subspan(static_cast<std::size_t>(i), 1)); !s.ok())
+        return Fail(s);
+    }
+    const double decode_seconds = Now() - start;
+    loop_allocations = allocations.load() - allocations_before;
+    const double after = TeamBandwidth(model.team(), *memory);
+
+    const double tokens = decode / decode_seconds;
+    const double total = products * prefill - head * (prefill - 1);
+    prefill_speed.push_back(prefill / prefill_seconds);
+    prefill_fraction.push_back(total / prefill_seconds * 1e-9 / peak);
+    peaks.push_back(peak);
+    const bool steady = std::max(before, after) < 1.15 * std::min(before, after);
+    std::printf(
+        "round %d: prefill %.1f t/s (%.0f %% of %.0f GFLOP/s), decode %.2f t/s (%.0f %% of %.1f "
+        "GB/s)%s\n",
+        round, prefill_speed.back(), 100 * prefill_fraction.back(), peak, tokens,
+        100 * tokens * bytes * 1e-9 / ((before + after) / 2), (before + after) / 2,
+        steady ? "" : "  [decode dropped: bandwidth moved]");
+    if (!steady) continue;
+    decode_speed.push_back(tokens);
+    decode_fraction.push_back(tokens * bytes * 1e-9 / ((before + after) / 2));
+    bandwidths.push_back((before + after) / 2);
+  }
+  std::printf("%s %s threads %d: load %.1f s, weights %.2f GB\n", p.architecture.c_str(),
+              model.numerics().c_str(), model.team().size(), load_seconds, bytes * 1e-9);
+  std::printf(
+      "prefill %d: %.1f t/s, %.1f %% of %.0f GFLOP/s | decode: %.2f t/s, %.1f %% of %.1f GB/s (%zu "
+      "of %d rounds) | "
+      "allocations in %d decode steps: %llu\n",
+      prefill, Median(prefill_speed), 100 * Median(prefill_fraction), Median(peaks),
+      Median(decode_speed), 100 * Median(decode_fraction), Median(bandwidths), decode_speed.size(),
+      rounds, decode, static_cast<unsigned long long>(loop_allocations));
+  return 0;
+}
+
+}  // namespace
+}  // namespace mossrt::bench
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    std::fprintf(stderr,
+                 "usage: model_bench DIRECTORY [--dtype T] [--threads N] [--rounds N] [--prefill "
+                 "N] [--decode N]\n");
+    return 2;
+  }
+  mossrt::runtime::LoadOptions options;
+  options.threads = 2;
+  int rounds = 7, prefill = 512, decode = 32;
+  for (int i = 2; i + 1 < argc; i += 2) {
+    const std::string key = argv[i];
+    if (key == "--dtype") options.dtype = argv[i + 1];
+    if (key == "--threads") options.threads = std::atoi(argv[i + 1]);
+    if (key == "--rounds") rounds = std::atoi(argv[i + 1]);
+    if (key == "--prefill") prefill = std::atoi(argv[i + 1]);
+    if (key == "--decode") decode = std::atoi(argv[i + 1]);
+  }
+  return mossrt::bench::Run(argv[1], options, rounds, prefill, decode);
+}

@@ -1,0 +1,218 @@
+// Every backend against plain double loops on odd shapes; the native one also against itself, bit
+// by bit.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <random>
+
+#include "backends/dense_rows.h"
+#include "base/half.h"
+#include "mossrt/runtime/gemm_backend.h"
+#include "mossrt/runtime/kernel_table.h"
+
+namespace mossrt::runtime {
+namespace {
+
+class MemoryArena final : public WeightArena {
+ public:
+  explicit MemoryArena(std::size_t bytes) : buffer_(*PageBuffer::Create(bytes, false)) {}
+  absl::StatusOr<std::byte*> Take(std::size_t bytes) override {
+    std::byte* p = buffer_.data() + used_;
+    used_ += (bytes + 63) / 64 * 64;
+    EXPECT_LE(used_, buffer_.size());
+    return p;
+  }
+
+ private:
+  PageBuffer buffer_;
+  std::size_t used_ = 0;
+};
+
+// A matrix in memory, stored as `dtype`.
+class MemorySource final : public WeightSource {
+ public:
+  MemorySource(std::int64_t rows, std::int64_t cols, DType dtype, unsigned seed)
+      : values(static_cast<std::size_t>(rows * cols)), rows_(rows), cols_(cols), dtype_(dtype) {
+    std::mt19937 random(seed);
+    for (float& v : values) {
+      v = static_cast<float>(random() % 2001) / 1000.0f - 1.0f;
+      if (dtype == DType::kF16) v = F16ToF32(F32ToF16(v));
+      if (dtype == DType::kBF16) v = BF16ToF32(F32ToBF16(v));
+    }
+  }
+  std::string_view name() const override { return "memory"; }
+  std::int64_t rows() const override { return rows_; }
+  std::int64_t cols() const override { return cols_; }
+  DType dtype() const override { return dtype_; }
+  absl::Status ReadSlab(std::int64_t first, std::int64_t count,
+                        std::span<std::uint8_t> out) const override {
+    for (std::int64_t i = 0; i < count * cols_; ++i) {
+      const float v = values[static_cast<std::size_t>(first * cols_ + i)];
+      const std::uint16_t half = dtype_ == DType::kF16 ? F32ToF16(v) : F32ToBF16(v);
+      if (dtype_ == DType::kF32) {
+        std::memcpy(&out[static_cast<std::size_t>(4 * i)], &v, 4);
+      } else {
+        std::memcpy(&out[static_cast<std::size_t>(2 * i)], &half, 2);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  std::vector<float> values;
+
+ private:
+  std::int64_t rows_, cols_;
+  DType dtype_;
+};
+
+struct Result {
+  std::vector<float> y;  // [m, n]
+  DType held = DType::kF32;
+  std::vector<float> row0;
+};
+
+Result Multiply(GemmBackend& backend, const MemorySource& source, DType wanted,
+                const std::vector<float>& x, std::int64_t m, int threads,
+                const Epilogue& epilogue) {
+  auto team = *CreateThreadTeam(threads);
+  MemoryArena arena(backend.PackedBytes(source.rows(), source.cols(), backend.HeldAs(wanted)) +
+                    4096);
+  auto packed = backend.Pack({.source = &source, .dtype = wanted, .arena = &arena}, *team);
+  EXPECT_TRUE(packed.ok()) << packed.status();
+  const std::int64_t n = source.rows(), k = source.cols(), stride = (n + 15) / 16 * 16;
+  auto input = backend.CreatePrepared(m, k);
+  EXPECT_TRUE(
+      backend.Prepare(ConstMatrix(x.data(), m, k), backend.InputKind(**packed), input.get(), *team)
+          .ok());
+  std::vector<float> y(static_cast<std::size_t>(m * stride), -77.0f);
+  const std::uint64_t before = backend.run_count();
+  const GemmCall call{.x = input.get(),
+                      .w = packed->get(),
+                      .y = Matrix(y.data(), m, n, stride),
+                      .epilogue = epilogue};
+  EXPECT_TRUE(backend.Run({&call, 1}, *team).ok());
+  EXPECT_EQ(backend.run_count(), before + 1);
+  Result result{
+      .y = {}, .held = (*packed)->dtype(), .row0 = std::vector<float>(static_cast<std::size_t>(k))};
+  for (std::int64_t i = 0; i < m; ++i)
+    result.y.insert(result.y.end(), &y[static_cast<std::size_t>(i * stride)],
+                    &y[static_cast<std::size_t>(i * stride + n)]);
+  backend.ReadRow(**packed, n - 1, result.row0.data());
+  return result;
+}
+
+struct Shape {
+  std::int64_t m, n, k;
+};
+constexpr Shape kShapes[] = {{1, 1, 1},   {1, 16, 7},    {1, 33, 70},   {2, 17, 31},
+                             {5, 50, 64}, {12, 48, 129}, {13, 31, 255}, {40, 100, 300}};
+
+std::vector<float> Inputs(std::int64_t count) {
+  std::mt19937 random(5);
+  std::vector<float> x(static_cast<std::size_t>(count));
+  for (float& v : x) v = static_cast<float>(random() % 4001) / 2000.0f - 1.0f;
+  return x;
+}
+
+class BackendTest : public testing::TestWithParam<std::string> {};
+
+TEST_P(BackendTest, ProductsAreNearDouble) {
+  auto backend = CreateBackend(GetParam());
+  ASSERT_TRUE(backend.ok()) << backend.status();
+  for (const Shape& s : kShapes) {
+    for (const DType file : {DType::kF32, DType::kF16, DType::kBF16}) {
+      const MemorySource source(s.n, s.k, file, 3);
+      const std::vector<float> x = Inputs(s.m * s.k);
+      std::vector<float> bias(static_cast<std::size_t>(s.n));
+      for (std::size_t i = 0; i < bias.size(); ++i) bias[i] = static_cast<float>(i) / 8;
+      const Result got = Multiply(**backend, source, file, x, s.m, 2,
+                                  {.bias = bias.data(), .activation = Activation::kSilu});
+      const bool rounds_inputs = got.held == DType::kBF16;
+      for (std::int64_t i = 0; i < s.m; ++i) {
+        for (std::int64_t j = 0; j < s.n; ++j) {
+          double sum = 0, size = 0;
+          for (std::int64_t k = 0; k < s.k; ++k) {
+            const double product = double{x[static_cast<std::size_t>(i * s.k + k)]} *
+                                   double{source.values[static_cast<std::size_t>(j * s.k + k)]};
+            sum += product;
+            size += std::abs(product);
+          }
+          sum += bias[static_cast<std::size_t>(j)];
+          size += bias[static_cast<std::size_t>(j)];
+          const double want = sum / (1 + std::exp(-sum));
+          // Half an ulp a step of the chain; inputs rounded to bf16 are off by 2^-9 each.
+          const double bound =
+              size * (static_cast<double>(s.k) * 6e-8 + (rounds_inputs ? 0x1p-8 : 0)) * 1.2 + 1e-6;
+          ASSERT_NEAR(got.y[static_cast<std::size_t>(i * s.n + j)], want, bound)
+              << GetParam() << " " << DTypeName(file) << " m " << s.m << " n " << s.n << " k "
+              << s.k;
+        }
+      }
+      for (std::int64_t k = 0; k < s.k; ++k) {
+        ASSERT_EQ(got.row0[static_cast<std::size_t>(k)],
+                  source.values[static_cast<std::size_t>((s.n - 1) * s.k + k)]);
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, BackendTest,
+                         testing::Values("native", "reference", "eigen", "openblas",
+                                         "cblas:libblis.so.4"),
+                         [](const auto& info) {
+                           return info.param.substr(0, 5) == "cblas" ? std::string("blis")
+                                                                     : info.param;
+                         });
+
+TEST(NativeBackend, ThreadsAndBatchChangeNoBit) {
+  auto backend = *CreateBackend("native");
+  for (const Shape& s : kShapes) {
+    for (const DType held : {DType::kF32, DType::kF16, DType::kBF16}) {
+      const MemorySource source(s.n, s.k, DType::kF32, 9);
+      const std::vector<float> x = Inputs(s.m * s.k);
+      const Result all = Multiply(*backend, source, held, x, s.m, 1, {});
+      EXPECT_EQ(all.held, held);
+      for (const int threads : {2, 3}) {
+        const Result other = Multiply(*backend, source, held, x, s.m, threads, {});
+        ASSERT_EQ(std::memcmp(all.y.data(), other.y.data(), all.y.size() * 4), 0);
+      }
+      for (std::int64_t i = 0; i < s.m; ++i) {
+        const std::vector<float> one(x.begin() + i * s.k, x.begin() + (i + 1) * s.k);
+        const Result row = Multiply(*backend, source, held, one, 1, 2, {});
+        ASSERT_EQ(
+            std::memcmp(row.y.data(), &all.y[static_cast<std::size_t>(i * s.n)], row.y.size() * 4),
+            0);
+      }
+    }
+  }
+}
+
+TEST(NativeBackend, Float16WeightsGiveTheBitsOfTheSameFloat32Weights) {
+  auto backend = *CreateBackend("native");
+  const MemorySource half(50, 77, DType::kF16, 4);
+  const std::vector<float> x = Inputs(3 * 77);
+  const Result a = Multiply(*backend, half, DType::kF16, x, 3, 2, {});
+  const Result b = Multiply(*backend, half, DType::kF32, x, 3, 2, {});
+  EXPECT_EQ(a.held, DType::kF16);
+  EXPECT_EQ(b.held, DType::kF32);
+  EXPECT_EQ(a.y, b.y);
+}
+
+TEST(Registry, SaysWhatItKnows) {
+  const auto unknown = CreateBackend("nativ");
+  ASSERT_FALSE(unknown.ok());
+  EXPECT_NE(std::string(unknown.status().message()).find("openblas"), std::string::npos)
+      << unknown.status();
+  const auto no_file = CreateBackend("cblas:/no/such/library.so");
+  EXPECT_EQ(no_file.status().code(), absl::StatusCode::kNotFound);
+  const auto no_blas = CreateBackend("cblas:libz.so.1");
+  EXPECT_EQ(no_blas.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_FALSE(RegisterBackend("native", [] { return CreateBackend("native"); }).ok());
+  EXPECT_TRUE(RegisterBackend("mine", [] { return CreateBackend("reference"); }).ok());
+  EXPECT_FALSE(RegisterBackend("mine", [] { return CreateBackend("reference"); }).ok());
+  EXPECT_TRUE(CreateBackend("mine").ok());
+}
+
+}  // namespace
+}  // namespace mossrt::runtime
