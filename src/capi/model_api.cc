@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "base/log.h"
 #include "base/status.h"
 #include "capi/memory.h"
 #include "capi/model_json.h"
@@ -68,6 +69,12 @@ absl::StatusOr<std::shared_ptr<ModelState>> LoadModel(const char* path, const Lo
   if (!model.ok()) return BlameFile(model.status());
   state->model = *std::move(model);
   state->info_json = InfoJson(*state, path, options.backend);
+  using runtime::LogLevel;
+  for (const std::string& note : state->model->plan().notes) runtime::Log(LogLevel::kWarn, note);
+  if (state->tokenizer == nullptr) {
+    runtime::Log(LogLevel::kWarn, runtime::Message(state->tokenizer_status));
+  }
+  runtime::Log(LogLevel::kInfo, runtime::Cat("loaded ", path, ": ", state->model->numerics()));
   return state;
 }
 

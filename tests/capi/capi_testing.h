@@ -80,9 +80,9 @@ inline Json Reference() {
 }
 
 // All ids of a generation.
-inline std::vector<std::int32_t> Run(mossrt_session* s, const std::string& options,
-                                     mossrt_monitor* monitor = nullptr,
-                                     std::int32_t* finish_out = nullptr) {
+inline std::vector<std::int32_t> Generate(mossrt_session* s, const std::string& options,
+                                          mossrt_monitor* monitor = nullptr,
+                                          std::int32_t* finish_out = nullptr) {
   mossrt_options* o = Options(MOSSRT_OPTIONS_GENERATE, options);
   mossrt_generation* g = nullptr;
   EXPECT_TRUE(Succeeds(mossrt_generation_start(s, o, monitor, &g)));

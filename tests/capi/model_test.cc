@@ -48,7 +48,7 @@ TEST_F(ModelTest, GreedyTokensAreTheReferences) {
       {"eos_token_id", Json::array()},
       {"max_new_tokens",
        expected.size()}}.dump();
-  EXPECT_EQ(Run(session, options, nullptr, &finish), expected);
+  EXPECT_EQ(Generate(session, options, nullptr, &finish), expected);
   EXPECT_EQ(finish, MOSSRT_FINISH_LENGTH);
 }
 
@@ -186,7 +186,7 @@ TEST_F(ModelTest, ContextFullIsACode) {
                         MOSSRT_E_CONTEXT_FULL, "4"));
   ASSERT_TRUE(Succeeds(mossrt_session_eval(small, ids.data(), 3, nullptr, nullptr)));
   std::int32_t finish = 0;
-  Run(small, R"({"eos_token_id": []})", nullptr, &finish);
+  Generate(small, R"({"eos_token_id": []})", nullptr, &finish);
   EXPECT_EQ(finish, MOSSRT_FINISH_CONTEXT_FULL);
   mossrt_session_free(small);
 }
@@ -261,8 +261,8 @@ TEST_F(ModelTest, OneModelServesManyThreads) {
       mossrt_session* s = NewSession(model);
       const std::int32_t ids[] = {14, 139, 271};
       EXPECT_TRUE(Succeeds(mossrt_session_eval(s, ids, 3, nullptr, nullptr)));
-      result =
-          Run(s, R"({"do_sample": true, "seed": 5, "max_new_tokens": 12, "eos_token_id": []})");
+      result = Generate(
+          s, R"({"do_sample": true, "seed": 5, "max_new_tokens": 12, "eos_token_id": []})");
       mossrt_session_free(s);
     });
   }
@@ -411,8 +411,8 @@ TEST_F(ModelTest, ProgressOfLoadingReachesItsTotal) {
 
 TEST_F(ModelTest, ProcessorsAndLogprobs) {
   Eval({14, 139, 271});
-  mossrt_options* o = Options(MOSSRT_OPTIONS_GENERATE,
-                              R"({"do_sample": false, "top_logprobs": 3, "eos_token_id": []})");
+  mossrt_options* o =
+      Options(MOSSRT_OPTIONS_GENERATE, R"({"top_logprobs": 3, "eos_token_id": []})");
   mossrt_generation* g = nullptr;
   ASSERT_TRUE(Succeeds(mossrt_generation_start(session, o, nullptr, &g)));
   mossrt_options_free(o);
@@ -456,7 +456,7 @@ TEST_F(ModelTest, ProcessorsAndLogprobs) {
   EXPECT_EQ(info["new_tokens"], 1);
   std::map<std::string, std::string> origins;
   for (const Json& option : info["options"]) origins[option["key"]] = option["origin"];
-  EXPECT_EQ(origins["do_sample"], "argument");
+  EXPECT_EQ(origins["top_logprobs"], "argument");
   EXPECT_EQ(origins["temperature"], "recipe:moss");
   EXPECT_EQ(origins["seed"], "default");
   mossrt_generation_free(g);

@@ -171,6 +171,9 @@ class Generation {
 
 class Session {
  public:
+  Session(Session&&) noexcept = default;
+  Session& operator=(Session&&) noexcept = default;
+
   void Eval(std::span<const std::int32_t> ids, const EvalOptions& options = {},
             Monitor* monitor = nullptr) {
     const detail::Options o(options);
