@@ -1,0 +1,35 @@
+"""The Python blocks of the README and the guides run, each against a tiny checkpoint."""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MODEL = ROOT / "tests/data/models/moss"
+# Paths of the text and what stands in for them here.
+STAND_INS = ("examples/tiny-moss/model",)
+PAGES = ("README.md", "docs/guide-python.md")
+
+pytest.importorskip("mossrt", reason="the Python package is not installed")
+
+
+def blocks(page):
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_blocks_run(page, tmp_path):
+    """Blocks of one page run one after another in one program, as a reader would type them."""
+    found = blocks(page)
+    assert found, f"{page} has no Python block"
+    program = "\n".join(found)
+    for path in STAND_INS:
+        program = program.replace(path, str(MODEL))
+    file = tmp_path / "program.py"
+    file.write_text(program, encoding="utf-8")
+    result = subprocess.run([sys.executable, file], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip(), "the blocks of a page show something"
