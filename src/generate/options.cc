@@ -195,7 +195,7 @@ absl::Status CheckOption(OptionKind kind, std::string_view key, std::string_view
 
 std::string NearestKey(std::string_view key, std::span<const OptionInfo> table) {
   const std::string plain = Plain(key);
-  std::size_t least = std::max<std::size_t>(2, plain.size() / 3) + 1;
+  std::size_t least = std::max<std::size_t>(2, plain.size() * 2 / 5) + 1;
   std::string nearest;
   for (const OptionInfo& row : table) {
     const std::size_t distance = EditDistance(plain, row.key);

@@ -29,8 +29,8 @@ enum class WantLogits : std::uint8_t { kNone, kLast, kAll };
 
 struct EvalOptions {
   WantLogits logits = WantLogits::kLast;
-  std::vector<int>
-      hidden;  // layers whose output (hook point resid) is kept for all rows of this call
+  // Layers whose output (hook point resid) is kept for all rows of this call.
+  std::vector<int> hidden = {};
 };
 
 // The model must outlive the session.
