@@ -1,0 +1,153 @@
+// One hash over every kernel that contract 1 covers, the same from every instruction set on every
+// processor: what tests/data/golden_bits.json is for whole models, here also for those that only
+// this room is cross-built for. Lengths leave a rest in every kernel.
+#include <algorithm>
+#include <cstdio>
+#include <functional>
+
+#include "levels.h"
+
+namespace mossrt::cpu {
+namespace {
+
+constexpr std::int64_t kN = 333;
+
+// Values of both signs in [-range, range), by integers alone: std::normal_distribution is libm's.
+std::vector<float> Values(std::int64_t n, std::uint32_t seed, float range) {
+  std::vector<float> values(static_cast<std::size_t>(n));
+  std::uint32_t state = seed * 2654435761u + 1u;
+  for (float& v : values) {
+    state = state * 1664525u + 1013904223u;
+    v = (static_cast<float>(state >> 8) * 0x1p-23f - 1.0f) * range;
+  }
+  return values;
+}
+
+class Hash {
+ public:
+  template <typename T>
+  void Add(std::span<const T> values) {
+    for (const T value : values) {
+      auto bits =
+          std::bit_cast<std::conditional_t<sizeof(T) == 2, std::uint16_t, std::uint32_t>>(value);
+      for (std::size_t i = 0; i < sizeof(T); ++i, bits = static_cast<decltype(bits)>(bits >> 8)) {
+        hash_ = (hash_ ^ (bits & 0xFF)) * 0x100000001B3u;
+      }
+    }
+  }
+  void Add(const std::vector<float>& values) { Add(std::span<const float>(values)); }
+  std::uint64_t value() const { return hash_; }
+
+ private:
+  std::uint64_t hash_ = 0xCBF29CE484222325u;
+};
+
+void HashRows(const KernelTable& t, Hash* hash) {
+  const std::vector<float> x = Values(kN, 1, 4.0f), w = Values(kN, 2, 2.0f),
+                           b = Values(kN, 3, 1.0f);
+  std::vector<float> y(x.size());
+  t.layer_norm(x.data(), w.data(), b.data(), 1e-5f, kN, y.data());
+  hash->Add(y);
+  t.layer_norm(x.data(), w.data(), nullptr, 1e-5f, kN, y.data());
+  hash->Add(y);
+  t.rms_norm(x.data(), w.data(), 1e-6f, kN, y.data());
+  hash->Add(y);
+  for (const auto activation : {t.gelu_tanh, t.gelu_erf, t.silu, t.relu}) {
+    y = Values(kN, 4, 15.0f);
+    activation(y.data(), kN);
+    hash->Add(y);
+  }
+  y = x;
+  t.add(w.data(), kN, y.data());
+  t.multiply(b.data(), kN, y.data());
+  t.scale_add(w.data(), 0.75f, kN, 1.25f, y.data());
+  hash->Add(y);
+  float max_and_sum[2];
+  t.softmax_partial(y.data(), kN, 0.125f, &max_and_sum[0], &max_and_sum[1]);
+  hash->Add(y);
+  hash->Add(std::span<const float>(max_and_sum));
+  y = Values(5 * 26, 5, 3.0f);
+  t.rope(y.data(), 5, 26, 22, x.data(), w.data());
+  hash->Add(y);
+}
+
+void HashConversions(const KernelTable& t, Hash* hash) {
+  const std::vector<float> x = Values(kN, 6, 70000.0f);
+  std::vector<std::uint16_t> half(x.size());
+  std::vector<float> wide(x.size());
+  t.f32_to_f16(x.data(), kN, half.data());
+  hash->Add(std::span<const std::uint16_t>(half));
+  t.f16_to_f32(half.data(), kN, wide.data());
+  hash->Add(wide);
+  t.f32_to_bf16(x.data(), kN, half.data());
+  hash->Add(std::span<const std::uint16_t>(half));
+  t.bf16_to_f32(half.data(), kN, wide.data());
+  hash->Add(wide);
+}
+
+// 13 rows (a whole tile and one), two panels of which the second has 5 rows, an odd depth.
+void HashProducts(const KernelTable& t, Hash* hash) {
+  constexpr std::int64_t kRows = 13, kOutputs = kPanelRows + 5, kDepth = 77;
+  const std::vector<float> x = Values(kRows * kDepth, 7, 1.0f);
+  const std::vector<float> w = Values(kOutputs * kDepth, 8, 1.0f);
+  std::vector<std::uint16_t> f16(w.size()), bf16(w.size());
+  t.f32_to_f16(w.data(), kOutputs * kDepth, f16.data());
+  t.f32_to_bf16(w.data(), kOutputs * kDepth, bf16.data());
+  enum Format { kF32, kF16, kBF16 };
+  for (const Format format : {kF32, kF16, kBF16}) {
+    const std::size_t panel_bytes = (kDepth + 1) * kPanelRows * (format == kF32 ? 4 : 2);
+    const std::size_t aligned = (panel_bytes + 63) / 64 * 64;
+    AlignedBytes panels(2 * aligned), packed((kRows * (kDepth + 1)) * 4),
+        scratch(kGemmScratchBytes);
+    for (std::int64_t p = 0; p < 2; ++p) {
+      const std::int64_t first = p * kPanelRows, count = std::min(kPanelRows, kOutputs - first);
+      const float* rows[kPanelRows] = {};
+      const std::uint16_t* halves[kPanelRows] = {};
+      for (std::int64_t r = 0; r < count; ++r) {
+        rows[r] = w.data() + (first + r) * kDepth;
+        halves[r] = (format == kF16 ? f16 : bf16).data() + (first + r) * kDepth;
+      }
+      std::byte* panel = panels.bytes() + static_cast<std::size_t>(p) * aligned;
+      if (format == kF32) {
+        t.pack_w_f32(rows, count, kDepth, reinterpret_cast<float*>(panel));
+      } else {
+        (format == kF16 ? t.pack_w_u16 : t.pack_w_u16_pairs)(
+            halves, count, kDepth, reinterpret_cast<std::uint16_t*>(panel));
+      }
+    }
+    for (const std::int64_t m : {kRows, std::int64_t{1}}) {
+      (format == kBF16 ? t.pack_x_bf16_as_f32 : t.pack_x_f32)(x.data(), kDepth, m, kDepth,
+                                                              packed.floats());
+      std::vector<float> y = Values(m * 2 * kPanelRows, 9, 1.0f);
+      for (const bool accumulate : {true, false}) {
+        const GemmArgs args = {.w = panels.bytes(),
+                               .w_panel_bytes = aligned,
+                               .x = packed.bytes(),
+                               .x_k = kDepth,
+                               .y = y.data(),
+                               .y_stride = 2 * kPanelRows,
+                               .m = m,
+                               .k = kDepth,
+                               .panels = 2,
+                               .accumulate = accumulate,
+                               .scratch = scratch.bytes()};
+        (format == kF32 ? t.gemm_f32 : format == kF16 ? t.gemm_f16 : t.gemm_bf16)(&args);
+        hash->Add(y);
+      }
+    }
+  }
+}
+
+TEST(GoldenKernels, OneHashOnEveryLevel) {
+  const FloatModeGuard guard;
+  for (const KernelTable* table : AvailableTables()) {
+    Hash hash;
+    HashRows(*table, &hash);
+    HashConversions(*table, &hash);
+    HashProducts(*table, &hash);
+    EXPECT_EQ(hash.value(), 0xCF92BDE216BB3EECu) << table->name << std::hex << " " << hash.value();
+  }
+}
+
+}  // namespace
+}  // namespace mossrt::cpu
