@@ -28,9 +28,11 @@ add_library(mossrt_runtime STATIC ${runtime_objects})
 set_target_properties(mossrt PROPERTIES VERSION ${PROJECT_VERSION}
   SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR} # until 1.0 every minor version breaks
   LINK_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/mossrt.map)
-# Defined is what is declared: a symbol that no room brings must not wait for the user's program.
-target_link_options(mossrt PRIVATE LINKER:--version-script=${CMAKE_CURRENT_SOURCE_DIR}/mossrt.map
-  $<$<NOT:$<BOOL:${MOSSRT_SANITIZE}>>:LINKER:--no-undefined>)
+target_link_options(mossrt PRIVATE LINKER:--version-script=${CMAKE_CURRENT_SOURCE_DIR}/mossrt.map)
+if(NOT MOSSRT_SANITIZE AND NOT MOSSRT_BUILD_FUZZERS) # their runtimes are in the program alone
+  # Defined is what is declared: a symbol that no room brings must not wait for the user's program.
+  target_link_options(mossrt PRIVATE LINKER:--no-undefined)
+endif()
 set_target_properties(mossrt_static PROPERTIES OUTPUT_NAME mossrt EXPORT_NAME mossrt_static)
 set_target_properties(mossrt_runtime PROPERTIES EXPORT_NAME runtime)
 foreach(target mossrt mossrt_static mossrt_runtime)
