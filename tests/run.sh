@@ -45,8 +45,7 @@ TEST_PACKAGES=("${BUILD_PACKAGES[@]}" git ccache libgtest-dev googletest libbenc
 
 install_torch() {
   "$VENV/bin/python" -c 'import torch' 2>/dev/null ||
-    # The extra index has builds without CUDA; what pip is configured with is asked as well.
-    "$VENV/bin/pip" install -q --retries 1 --extra-index-url https://download.pytorch.org/whl/cpu torch==2.13.0 ||
+    "$VENV/bin/pip" install -q --retries 1 torch==2.13.0 ||
     echo "torch cannot be installed here: the stored references are used and not made anew" >&2
 }
 
