@@ -194,8 +194,9 @@ absl::Status Session::Impl::EvalFrom(std::int64_t boundary, const EvalOptions& e
   hidden_rows = static_cast<std::int64_t>(rows);
   MOSSRT_RETURN_IF_ERROR(EvalUpTo(boundary, WantLogits::kNone, monitor));
   AddedHooks added(hooks);
-  for (auto& [layer, values] : hidden) {
-    added.Add(HookPoint::kResid, layer,
+  for (auto& entry : hidden) {
+    std::vector<float>& values = entry.second;
+    added.Add(HookPoint::kResid, entry.first,
               [&values, boundary, hidden_size = p.hidden](const HookCall& call) {
                 float* to = values.data() + (call.first_position - boundary) * hidden_size;
                 for (std::int64_t r = 0; r < call.values.rows; ++r) {
