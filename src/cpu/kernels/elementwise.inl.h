@@ -48,7 +48,8 @@ static void gelu_erf(float* x, int64_t n) {
     F32x16 distance = Absolute(v);
     distance = Select(Less(Set(14.0f), distance), Set(14.0f), distance);
     const F32x16 tail = NormalTail(distance);
-    const F32x16 phi = Select(Less(v, Set(0.0f)), tail, Sub(Set(1.0f), tail));
+    const F32x16 outside = Select(Less(v, Set(0.0f)), tail, Sub(Set(1.0f), tail));
+    const F32x16 phi = Select(Less(distance, Set(1.0f)), NormalCentre(v), outside);
     return Select(Less(v, zero_below), Set(-0.0f), Mul(v, phi));
   });
 }

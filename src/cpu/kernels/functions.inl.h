@@ -30,7 +30,7 @@ inline F32x16 Exp(F32x16 x) {
   return Select(IsNan(x), x, result);
 }
 
-// 1 - Phi(t) = erfc(t / sqrt 2) / 2 for t >= 0; 0 where e^(-t^2/2) is.
+// 1 - Phi(t) = erfc(t / sqrt 2) / 2 for t >= 1; 0 where e^(-t^2/2) is.
 inline F32x16 NormalTail(F32x16 t) {
   // e^(-t^2/2) with the rounding error of t^2 put back, times a minimax polynomial in 1 / (1 + 0.3
   // t): 0.06 ulp.
@@ -50,6 +50,18 @@ inline F32x16 NormalTail(F32x16 t) {
   p = MulAdd(p, u, Set(0.119686511f));
   const F32x16 tail = Mul(power, Mul(p, u));
   return MulAdd(tail, Mul(lost, Set(-0.5f)), tail);
+}
+
+// Phi(x) = (1 + erf(x / sqrt 2)) / 2 for |x| <= 1: 1/2 and an odd minimax polynomial, 0.01 ulp.
+inline F32x16 NormalCentre(F32x16 x) {
+  const F32x16 square = Mul(x, x);
+  F32x16 p = Set(-7.46289482e-6f);
+  p = MulAdd(p, square, Set(0.000112952173f));
+  p = MulAdd(p, square, Set(-0.00118578499f));
+  p = MulAdd(p, square, Set(0.00997307838f));
+  p = MulAdd(p, square, Set(-0.0664903144f));
+  p = MulAdd(p, square, Set(0.398942278f));
+  return MulAdd(p, x, Set(0.5f));
 }
 
 }  // namespace mossrt::cpu::MOSSRT_ISA

@@ -26,6 +26,8 @@ struct PairWeights::Odd : PairWeights {
   static Factor Broadcast(const X* x) { return SetBits(*x & 0xFFFFu); }
 };
 
-static void gemm_bf16_pairs(const GemmArgs* args) { Multiply<PairWeights>(*args); }
+static void gemm_bf16_pairs(const GemmArgs* args) {
+  ForRowBlocks<PairWeights>(*args, Multiply<PairWeights>);
+}
 
 }  // namespace mossrt::cpu::MOSSRT_ISA

@@ -27,17 +27,20 @@ inline int64_t MultiplyWidened(const GemmArgs& a, int64_t panel, int64_t positio
                     static_cast<std::size_t>(panel) * a.w_panel_bytes +
                     position / Format::kLineK * 64;
     Widen<Format, P>(w, a.w_panel_bytes, k, wide);
-    MultiplyBlock(BlockArgs<F32Weights, P>{.w = static_cast<const char*>(a.scratch),
-                                           .w_panel_bytes = kBlockLines * 64,
-                                           .x = static_cast<const float*>(a.x),
-                                           .x_k = a.x_k,
-                                           .x_position = position,
-                                           .m = a.m,
-                                           .k = k,
-                                           .y = a.y + panel * kPanelRows,
-                                           .y_stride = a.y_stride,
-                                           .accumulate = a.accumulate || position > 0,
-                                           .next = nullptr});
+    MultiplyBlock(
+        BlockArgs<F32Weights, P>{.w = static_cast<const char*>(a.scratch),
+                                 .w_panel_bytes = kBlockLines * 64,
+                                 .x = static_cast<const float*>(a.x),
+                                 .x_k = a.x_k,
+                                 .x_position = position,
+                                 .m = a.m,
+                                 .k = k,
+                                 .y = a.y + panel * kPanelRows,
+                                 .y_stride = a.y_stride,
+                                 .accumulate = a.accumulate || position > 0,
+                                 .next = w + P * a.w_panel_bytes,
+                                 .next_panel_bytes = a.w_panel_bytes,
+                                 .next_lines = (k + Format::kLineK - 1) / Format::kLineK});
   }
   return panel;
 }
@@ -55,8 +58,14 @@ inline void MultiplyNarrow(const GemmArgs& a) {
   } while (position < a.k);
 }
 
-static void gemm_f32(const GemmArgs* args) { Multiply<F32Weights>(*args); }
-static void gemm_f16(const GemmArgs* args) { MultiplyNarrow<F16Weights>(*args); }
-static void gemm_bf16(const GemmArgs* args) { MultiplyNarrow<Bf16Weights>(*args); }
+static void gemm_f32(const GemmArgs* args) {
+  ForRowBlocks<F32Weights>(*args, Multiply<F32Weights>);
+}
+static void gemm_f16(const GemmArgs* args) {
+  ForRowBlocks<F16Weights>(*args, MultiplyNarrow<F16Weights>);
+}
+static void gemm_bf16(const GemmArgs* args) {
+  ForRowBlocks<Bf16Weights>(*args, MultiplyNarrow<Bf16Weights>);
+}
 
 }  // namespace mossrt::cpu::MOSSRT_ISA

@@ -53,6 +53,10 @@ struct TileArgs {
   float* y;
   int64_t y_stride;
   bool accumulate;
+  const char* ahead =
+      nullptr;  // the next weights, called into the second cache while this tile computes
+  std::size_t ahead_panel_bytes = 0;
+  int64_t ahead_step = 0;  // bytes per line of this tile
 };
 
 template <class Format, int P, int R>
@@ -61,6 +65,9 @@ template <class Format, int P, int R>
                                             int64_t entries, F32x16 (&sum)[R][P]) {
 #pragma GCC unroll 2
   for (int64_t e = 0; e < entries; ++e) {
+    // Unseen by the optimiser, or g++ keeps an address for every row and spills them.
+    const typename Format::X* entry = x + e * x_rows;
+    if (Format::kLineX > 1) __asm__("" : "+r"(entry));
     typename Format::Weight w[P];
 #pragma GCC unroll 4
     for (int p = 0; p < P; ++p) {
@@ -68,7 +75,7 @@ template <class Format, int P, int R>
     }
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
-      const typename Format::Factor factor = Format::Broadcast(x + e * x_rows + r);
+      const typename Format::Factor factor = Format::Broadcast(entry + r);
 #pragma GCC unroll 4
       for (int p = 0; p < P; ++p) sum[r][p] = Format::Step(w[p], factor, sum[r][p]);
     }
@@ -90,8 +97,15 @@ template <class Format, int P, int R>
   const typename Format::X* x = args.x;
   const std::size_t w_panel_bytes = args.w_panel_bytes;
   const int64_t x_rows = args.x_rows;
+  [[maybe_unused]] const char* ahead = args.ahead;
+  [[maybe_unused]] const std::size_t ahead_panel_bytes = args.ahead_panel_bytes;
+  [[maybe_unused]] const int64_t ahead_step = args.ahead_step;
   for (int64_t n = args.k / Format::kLineK; n > 0; --n) {
-    if constexpr (R < kTileRows && kPrefetchBytes > 0) {
+    if constexpr (R == kGemmRows && kPrefetchBytes > 0) {
+      PrefetchFar(ahead);
+      if constexpr (P > 1) PrefetchFar(ahead + ahead_panel_bytes);
+      ahead += ahead_step;
+    } else if constexpr (kPrefetchBytes > 0) {
 #pragma GCC unroll 4
       for (int p = 0; p < P; ++p) {
         Prefetch(line + static_cast<std::size_t>(p) * w_panel_bytes + kPrefetchBytes);

@@ -9,7 +9,7 @@ namespace mossrt::cpu::MOSSRT_ISA {
 
 inline constexpr int kGemmPanels = 1;  // 12 accumulators, 2 weights, a factor: 15 of 16 registers
 inline constexpr int kGemmRows = 6;
-inline constexpr int kGemvPanels = 4;
+inline constexpr int kGemvPanels = 2;
 inline constexpr int kPrefetchBytes = 4096;
 
 struct F32x16 {
