@@ -376,6 +376,12 @@ MOSSRT_API void mossrt_sampler_free(mossrt_sampler* p);
 MOSSRT_API mossrt_error* mossrt_generation_start(mossrt_session* s, const mossrt_options* o,
                                                  mossrt_monitor* m, mossrt_generation** out);
 
+/* What a generation with these options would use, before there is one: the list "options" of
+ * mossrt_generation_info as JSON. */
+MOSSRT_API mossrt_error* mossrt_model_generation_options(const mossrt_model* model,
+                                                         const mossrt_options* o, char** json,
+                                                         size_t* len);
+
 /* As mossrt_sampler_add_processor; before the first mossrt_generation_next. */
 MOSSRT_API mossrt_error* mossrt_generation_add_processor(mossrt_generation* g, mossrt_logits_fn fn,
                                                          void* user);

@@ -14,18 +14,35 @@ namespace {
 using runtime::Finish;
 using runtime::Json;
 
+const runtime::Tokenizer* TokenizerOf(const ModelState& model) {
+  return model.tokenizer == nullptr ? nullptr : model.tokenizer->tokenizer.get();
+}
+
+absl::StatusOr<runtime::ResolvedGenerateOptions> Resolve(const ModelState& model,
+                                                         const mossrt_options* o) {
+  MOSSRT_ASSIGN_OR_RETURN(const Json arguments, ValuesOf(o, runtime::OptionKind::kGenerate));
+  return runtime::ResolveGenerateOptions(runtime::DumpJson(arguments), model.generation_config_json,
+                                         model.config_json, model.model->params(),
+                                         TokenizerOf(model));
+}
+
+Json OriginsJson(const std::vector<runtime::OptionOrigin>& origins) {
+  Json options = Json::array();
+  for (const runtime::OptionOrigin& origin : origins) {
+    auto value = runtime::ParseJson(origin.value, origin.key);
+    options.push_back({{"key", origin.key},
+                       {"value", value.ok() ? *std::move(value) : Json(origin.value)},
+                       {"origin", origin.origin}});
+  }
+  return options;
+}
+
 // The session is held by the caller.
 absl::StatusOr<std::unique_ptr<mossrt_generation>> Start(
     const std::shared_ptr<SessionState>& session, const mossrt_options* o,
     std::shared_ptr<MonitorState> monitor) {
-  MOSSRT_ASSIGN_OR_RETURN(const Json arguments, ValuesOf(o, runtime::OptionKind::kGenerate));
   const ModelState& model = *session->model;
-  const runtime::Tokenizer* tokenizer =
-      model.tokenizer == nullptr ? nullptr : model.tokenizer->tokenizer.get();
-  MOSSRT_ASSIGN_OR_RETURN(
-      runtime::ResolvedGenerateOptions resolved,
-      runtime::ResolveGenerateOptions(runtime::DumpJson(arguments), model.generation_config_json,
-                                      model.config_json, model.model->params(), tokenizer));
+  MOSSRT_ASSIGN_OR_RETURN(runtime::ResolvedGenerateOptions resolved, Resolve(model, o));
   auto g = std::make_unique<mossrt_generation>();
   g->session = session;
   g->monitor = std::move(monitor);
@@ -33,7 +50,7 @@ absl::StatusOr<std::unique_ptr<mossrt_generation>> Start(
   g->prompt_tokens = session->session->tokens().size();
   MOSSRT_ASSIGN_OR_RETURN(
       g->generation,
-      runtime::Generation::Start(*session->session, tokenizer, resolved.options,
+      runtime::Generation::Start(*session->session, TokenizerOf(model), resolved.options,
                                  g->monitor == nullptr ? nullptr : &g->monitor->monitor));
   return g;
 }
@@ -106,6 +123,17 @@ mossrt_error* mossrt_generation_start(mossrt_session* s, const mossrt_options* o
   });
 }
 
+mossrt_error* mossrt_model_generation_options(const mossrt_model* model, const mossrt_options* o,
+                                              char** json, size_t* len) {
+  return Guard(__func__, [&]() -> absl::Status {
+    MOSSRT_NEED(model);
+    MOSSRT_NEED(json);
+    MOSSRT_NEED(len);
+    MOSSRT_ASSIGN_OR_RETURN(const ResolvedGenerateOptions resolved, Resolve(*model->state, o));
+    return GiveText(DumpJson(OriginsJson(resolved.origins)), json, len);
+  });
+}
+
 mossrt_error* mossrt_generation_add_processor(mossrt_generation* g, mossrt_logits_fn fn,
                                               void* user) {
   return Guard(__func__, [&]() -> absl::Status {
@@ -163,14 +191,7 @@ mossrt_error* mossrt_generation_info(const mossrt_generation* g, char** json, si
     MOSSRT_NEED(len);
     const Use use(&g->in_use, Use::kExclusive);
     if (!use.held()) return Busy("generation");
-    Json options = Json::array();
-    for (const OptionOrigin& origin : g->origins) {
-      auto value = ParseJson(origin.value, origin.key);
-      options.push_back({{"key", origin.key},
-                         {"value", value.ok() ? *std::move(value) : Json(origin.value)},
-                         {"origin", origin.origin}});
-    }
-    return GiveText(DumpJson({{"options", options},
+    return GiveText(DumpJson({{"options", OriginsJson(g->origins)},
                               {"prompt_tokens", g->prompt_tokens},
                               {"new_tokens", g->generation->new_ids().size()},
                               {"finish", g->step.finish == Finish::kNone

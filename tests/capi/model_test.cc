@@ -460,6 +460,10 @@ TEST_F(ModelTest, ProcessorsAndLogprobs) {
   EXPECT_EQ(origins["temperature"], "recipe:moss");
   EXPECT_EQ(origins["seed"], "default");
   mossrt_generation_free(g);
+  mossrt_options* same = Options(MOSSRT_OPTIONS_GENERATE, R"({"top_logprobs": 3})");
+  ASSERT_TRUE(Succeeds(mossrt_model_generation_options(model, same, &json, &len)));
+  EXPECT_EQ(TakeJson(json, len)[0].size(), 3u);  // key, value, origin
+  mossrt_options_free(same);
 }
 
 TEST_F(ModelTest, PushAndPullGiveTheSameText) {

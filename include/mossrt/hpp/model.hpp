@@ -74,6 +74,13 @@ class Model {
     detail::Check(mossrt_model_tokenizer(handle_.get(), &t));
     return mossrt::Tokenizer(t);
   }
+  // JSON: key, value and origin of every option that Generate would use.
+  std::string GenerationOptions(const GenerateOptions& options = {}) const {
+    const detail::Options o(options);
+    return detail::TakeText([&](char** json, std::size_t* len) {
+      return mossrt_model_generation_options(handle_.get(), o.get(), json, len);
+    });
+  }
   Session CreateSession(const SessionOptions& options = {}) const {
     const detail::Options o(options);
     mossrt_session* s = nullptr;
