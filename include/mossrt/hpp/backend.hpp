@@ -15,8 +15,8 @@ namespace mossrt {
 // A weight matrix [rows, cols] = [outputs, inputs] while it is being packed.
 class Weight {
  public:
-  Weight(const mossrt_weight* w, std::string_view name, std::size_t rows, std::size_t cols)
-      : name(name), rows(rows), cols(cols), weight_(w) {}
+  Weight(const mossrt_weight* w, std::string_view tensor, std::size_t outputs, std::size_t inputs)
+      : name(tensor), rows(outputs), cols(inputs), weight_(w) {}
   const std::string_view name;
   const std::size_t rows, cols;
   // Rows [first, first + count) as dense float32 into out [count, cols].
