@@ -65,7 +65,7 @@ def hot_loops(body):
     for index, (address, operation, operands) in enumerate(body):
         if not re.match(r"^(j|b\.|cbn?z|tbn?z|b$)", operation):
             continue
-        target = re.search(r"\b([0-9a-f]+) <", operands)
+        target = re.search(r"(?:^|[\s,])(?:0x)?([0-9a-f]+) <", operands)  # llvm-objdump: 0x
         if target and int(target.group(1), 16) <= address:
             start = int(target.group(1), 16)
             loop = [i for i in body[: index + 1] if i[0] >= start]

@@ -9,7 +9,7 @@ namespace mossrt::cpu::MOSSRT_ISA {
 
 inline constexpr int kGemmPanels = 1;  // 16 accumulators, 4 weights, a factor: 21 of 32 registers
 inline constexpr int kGemmRows = 4;
-inline constexpr int kGemvPanels = 4;
+inline constexpr int kGemvPanels = 2;
 inline constexpr int kPrefetchBytes = 0;
 
 struct F32x16 {
