@@ -8,10 +8,10 @@ import pathlib
 import sys
 
 import transformers
+from sample_texts import comparison_texts
 from transformers import CodeGenTokenizer
 
 from make_references import RUNS, write
-from sample_texts import comparison_texts
 
 assert transformers.__version__ == "4.25.1", transformers.__version__
 
@@ -22,9 +22,14 @@ def main(output):
     # The original knows no text without control tokens: leave it nothing but the runs to look for.
     plain.unique_no_split_tokens = sorted(RUNS)
     plain._create_trie(plain.unique_no_split_tokens)
-    encode = lambda t, text: t.encode(text, add_special_tokens=False)  # noqa: E731
-    write(output / "hf425.json", {"plain": [encode(plain, text) for text in comparison_texts()],
-                                  "special": [encode(special, text) for text in comparison_texts()]})
+    encode = lambda t, text: t.encode(text, add_special_tokens=False)
+    write(
+        output / "hf425.json",
+        {
+            "plain": [encode(plain, text) for text in comparison_texts()],
+            "special": [encode(special, text) for text in comparison_texts()],
+        },
+    )
 
 
 if __name__ == "__main__":
