@@ -15,11 +15,46 @@ from pathlib import Path
 import numpy as np
 
 SHAPES: dict[str, dict[str, int]] = {
-    "llama-1.1b": {"hidden": 2048, "layers": 22, "heads": 32, "kv_heads": 4, "inner": 5632, "vocab": 32000},
-    "llama-135m": {"hidden": 576, "layers": 30, "heads": 9, "kv_heads": 3, "inner": 1536, "vocab": 49152},
-    "moss-1b": {"hidden": 4096, "layers": 4, "heads": 16, "kv_heads": 16, "inner": 16384, "vocab": 32000},
-    "moss-slice": {"hidden": 6144, "layers": 4, "heads": 24, "kv_heads": 24, "inner": 24576, "vocab": 51200},
-    "moss-300m": {"hidden": 2048, "layers": 4, "heads": 16, "kv_heads": 16, "inner": 8192, "vocab": 32000},
+    "llama-1.1b": {
+        "hidden": 2048,
+        "layers": 22,
+        "heads": 32,
+        "kv_heads": 4,
+        "inner": 5632,
+        "vocab": 32000,
+    },
+    "llama-135m": {
+        "hidden": 576,
+        "layers": 30,
+        "heads": 9,
+        "kv_heads": 3,
+        "inner": 1536,
+        "vocab": 49152,
+    },
+    "moss-1b": {
+        "hidden": 4096,
+        "layers": 4,
+        "heads": 16,
+        "kv_heads": 16,
+        "inner": 16384,
+        "vocab": 32000,
+    },
+    "moss-slice": {
+        "hidden": 6144,
+        "layers": 4,
+        "heads": 24,
+        "kv_heads": 24,
+        "inner": 24576,
+        "vocab": 51200,
+    },
+    "moss-300m": {
+        "hidden": 2048,
+        "layers": 4,
+        "heads": 16,
+        "kv_heads": 16,
+        "inner": 8192,
+        "vocab": 32000,
+    },
 }
 POSITIONS = 2048
 
@@ -133,7 +168,9 @@ def write(name: str, folder: Path, dtype: str, seed: int) -> None:
         file.write(text)
         for key, shape in found.items():
             if len(shape) == 1:
-                file.write(encode(np.full(shape, 0.0 if key.endswith("bias") else 1.0, np.float32), dtype))
+                file.write(
+                    encode(np.full(shape, 0.0 if key.endswith("bias") else 1.0, np.float32), dtype)
+                )
                 continue
             rows = max(1, (1 << 22) // shape[1])
             for first in range(0, shape[0], rows):

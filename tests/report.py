@@ -1,7 +1,7 @@
 """Adds up the results of tests/run.sh and judges skipped tests.
 
 Usage: report.py <folder of results> <allowed_skips.txt>
-Reads CTest's and pytest's JUnit files; GoogleTest's counts come from the output that CTest's files hold.
+Reads the JUnit files of CTest and pytest; counts of GoogleTest come from the output in the former.
 """
 
 import fnmatch
@@ -61,11 +61,15 @@ def holds(condition: str) -> bool:
     if kind == "always":
         return True
     if kind == "no-cpu":
-        flags = re.search(r"^flags\s*:(.*)$", pathlib.Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        flags = re.search(
+            r"^flags\s*:(.*)$", pathlib.Path("/proc/cpuinfo").read_text(), re.MULTILINE
+        )
         return value not in (flags.group(1).split() if flags else [])
     if kind == "no-module":
         return importlib.util.find_spec(value) is None
-    raise SystemExit(f"allowed_skips.txt: unknown condition {condition!r}: always, no-cpu FLAG or no-module NAME")
+    raise SystemExit(
+        f"allowed_skips.txt: unknown condition {condition!r}: always, no-cpu FLAG or no-module NAME"
+    )
 
 
 def allowed_patterns(path: pathlib.Path) -> list[str]:
@@ -86,11 +90,18 @@ def main() -> int:
     total = Results(0, [], [])
     for path in sorted(folder.iterdir()):
         results = read(path)
-        print(f"  {path.stem:<20} {results.tests:6} tests, {len(results.failed)} failed, {len(results.skipped)} skipped")
+        failed, skipped = len(results.failed), len(results.skipped)
+        print(f"  {path.stem:<20} {results.tests:6} tests, {failed} failed, {skipped} skipped")
         total = Results(
-            total.tests + results.tests, total.failed + results.failed, total.skipped + results.skipped
+            total.tests + results.tests,
+            total.failed + results.failed,
+            total.skipped + results.skipped,
         )
-    wrong = [name for name in total.skipped if not any(fnmatch.fnmatch(name, pattern) for pattern in allowed)]
+    wrong = [
+        name
+        for name in total.skipped
+        if not any(fnmatch.fnmatch(name, pattern) for pattern in allowed)
+    ]
     for name in total.failed:
         print(f"  failed: {name}")
     for name in wrong:

@@ -94,7 +94,7 @@ stage_release() {
     run_ctest release || true
   fi
   if step "release: pip install ." "$VENV/bin/pip" install -q --no-build-isolation .; then
-    step "release: pytest" "$VENV/bin/python" -m pytest --junitxml="$RESULTS/release-pytest.xml" || true
+    step "release: pytest" "$VENV/bin/python" -m pytest tests --junitxml="$RESULTS/release-pytest.xml" || true
     lint
   fi
 }

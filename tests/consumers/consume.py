@@ -31,7 +31,9 @@ def judge(s, program, environment=None):
     found = run([program, s["model"], PROMPT, NEW_TOKENS], env=environment)
     if len(expected) < 8 or found != expected:
         sys.exit(f"{program} printed {found!r} instead of {expected!r}")
-    bad = subprocess.run([program, "/does/not/exist", "x", "1"], env=environment, capture_output=True)
+    bad = subprocess.run(
+        [program, "/does/not/exist", "x", "1"], env=environment, capture_output=True
+    )
     if bad.returncode != 1 or b"/does/not/exist" not in bad.stderr:
         sys.exit(f"{program}: a missing model gave {bad.returncode}, {bad.stderr!r}")
 
@@ -46,8 +48,12 @@ def install(s):
 
 
 def common(s):
-    arguments = [f"-DCMAKE_C_COMPILER={s['cc']}", f"-DCMAKE_CXX_COMPILER={s['cxx']}",
-                 f"-DCMAKE_BUILD_TYPE={s['build_type']}", f"-DEXAMPLES={s['source']}/examples"]
+    arguments = [
+        f"-DCMAKE_C_COMPILER={s['cc']}",
+        f"-DCMAKE_CXX_COMPILER={s['cxx']}",
+        f"-DCMAKE_BUILD_TYPE={s['build_type']}",
+        f"-DEXAMPLES={s['source']}/examples",
+    ]
     if s["launcher"]:
         arguments += [f"-DCMAKE_CXX_COMPILER_LAUNCHER={s['launcher']}"]
     return arguments
@@ -55,17 +61,30 @@ def common(s):
 
 def cmake(s, project):
     build = pathlib.Path(s["work"]) / project
-    arguments = [s["cmake"], "-G", s["generator"], "-S", f"{s['source']}/tests/consumers/{project}", "-B",
-                 build, *common(s)]
+    arguments = [
+        s["cmake"],
+        "-G",
+        s["generator"],
+        "-S",
+        f"{s['source']}/tests/consumers/{project}",
+        "-B",
+        build,
+        *common(s),
+    ]
     if project == "add_subdirectory":
         # The same warnings as the outer build, so that a compiler cache knows the objects.
-        arguments += [f"-DMOSSRT_SOURCE={s['source']}", f"-DMOSSRT_WERROR={s['werror']}",
-                      "-DEXPECTED_CXX_FLAGS="]
+        arguments += [
+            f"-DMOSSRT_SOURCE={s['source']}",
+            f"-DMOSSRT_WERROR={s['werror']}",
+            "-DEXPECTED_CXX_FLAGS=",
+        ]
     else:
         arguments += [f"-DCMAKE_PREFIX_PATH={s['prefix']}"]
     run(arguments)
     run([s["cmake"], "--build", build, "--parallel", "2"])
-    programs = sorted(p for p in build.iterdir() if re.match(r"(c|cpp)_\w+$", p.name) and p.is_file())
+    programs = sorted(
+        p for p in build.iterdir() if re.match(r"(c|cpp)_\w+$", p.name) and p.is_file()
+    )
     if len(programs) < 2:
         sys.exit(f"only {programs} were built")
     for program in programs:
@@ -76,8 +95,19 @@ def runtime(s):
     """The four examples of the header-exposed runtime, built from installed headers alone."""
     build = pathlib.Path(s["work"]) / "find_package_runtime"
     source = f"{s['source']}/tests/consumers/find_package_runtime"
-    run([s["cmake"], "-G", s["generator"], "-S", source, "-B", build, *common(s),
-         f"-DCMAKE_PREFIX_PATH={s['prefix']}"])
+    run(
+        [
+            s["cmake"],
+            "-G",
+            s["generator"],
+            "-S",
+            source,
+            "-B",
+            build,
+            *common(s),
+            f"-DCMAKE_PREFIX_PATH={s['prefix']}",
+        ]
+    )
     run([s["cmake"], "--build", build, "--parallel", "2"])
     models = pathlib.Path(s["model"]).parent
     text = run([build / "forward_pass", models / "moss", PROMPT], text=True)
@@ -105,8 +135,15 @@ def pkg_config(s):
         for language, compiler in (("c", [s["cc"], "-std=c99"]), ("cpp", [s["cxx"], "-std=c++20"])):
             program = work / f"{language}_{package}"
             extension = {"c": "c", "cpp": "cpp"}[language]
-            run([*compiler, f"{s['source']}/examples/{language}/generate.{extension}", "-o", program,
-                 *flags(s, package)])
+            run(
+                [
+                    *compiler,
+                    f"{s['source']}/examples/{language}/generate.{extension}",
+                    "-o",
+                    program,
+                    *flags(s, package),
+                ]
+            )
             judge(s, program, environment)
 
 
@@ -116,7 +153,12 @@ def snippets(s):
     work.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "LD_LIBRARY_PATH": f"{s['prefix']}/{s['libdir']}"}
     count = 0
-    pages = (("docs/guide-c.md", "c"), ("docs/guide-cpp.md", "cpp"), ("README.md", "c"), ("README.md", "cpp"))
+    pages = (
+        ("docs/guide-c.md", "c"),
+        ("docs/guide-cpp.md", "cpp"),
+        ("README.md", "c"),
+        ("README.md", "cpp"),
+    )
     for page, language in pages:
         guide = pathlib.Path(page).name
         text = (pathlib.Path(s["source"]) / page).read_text(encoding="utf-8")
@@ -183,7 +225,13 @@ int main(int argc, char** argv) {
 def main():
     with open(sys.argv[2], encoding="utf-8") as stream:
         settings = json.load(stream)
-    actions = {"install": install, "cmake": cmake, "pkg-config": pkg_config, "snippets": snippets, "runtime": runtime}
+    actions = {
+        "install": install,
+        "cmake": cmake,
+        "pkg-config": pkg_config,
+        "snippets": snippets,
+        "runtime": runtime,
+    }
     action = actions[sys.argv[1]]
     action(settings, *sys.argv[3:])
 

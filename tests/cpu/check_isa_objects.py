@@ -71,7 +71,13 @@ def hot_loops(body):
             loop = [i for i in body[: index + 1] if i[0] >= start]
             if any(PRODUCT.search(i[1]) for i in loop):
                 loops.append(loop)
-    return [l for l in loops if not any(o is not l and l[0][0] <= o[0][0] and o[-1][0] <= l[-1][0] for o in loops)]
+    return [
+        loop
+        for loop in loops
+        if not any(
+            o is not loop and loop[0][0] <= o[0][0] and o[-1][0] <= loop[-1][0] for o in loops
+        )
+    ]
 
 
 def spills(objdump, path):

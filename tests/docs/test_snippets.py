@@ -17,7 +17,11 @@ pytest.importorskip("mossrt", reason="the Python package is not installed")
 
 
 def blocks(page):
-    return re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return re.findall(
+        r"^```python\n(.*?)^```",
+        (ROOT / page).read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -30,6 +34,13 @@ def test_blocks_run(page, tmp_path):
         program = program.replace(path, str(MODEL))
     file = tmp_path / "program.py"
     file.write_text(program, encoding="utf-8")
-    result = subprocess.run([sys.executable, file], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    result = subprocess.run(
+        [sys.executable, file],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip(), "the blocks of a page show something"

@@ -26,7 +26,12 @@ def philox_uniform(seed, stream, position):
     key = [seed & MASK32, seed >> 32]
     for _ in range(10):
         a, b = 0xD2511F53 * counter[0], 0xCD9E8D57 * counter[2]
-        counter = [(b >> 32) ^ counter[1] ^ key[0], b & MASK32, (a >> 32) ^ counter[3] ^ key[1], a & MASK32]
+        counter = [
+            (b >> 32) ^ counter[1] ^ key[0],
+            b & MASK32,
+            (a >> 32) ^ counter[3] ^ key[1],
+            a & MASK32,
+        ]
         key = [(key[0] + 0x9E3779B9) & MASK32, (key[1] + 0xBB67AE85) & MASK32]
     return ((counter[1] << 32 | counter[0]) >> 11) * 2.0**-53
 
@@ -34,7 +39,9 @@ def philox_uniform(seed, stream, position):
 def logits_of(case, step):
     """Uniform in [-6, 6); rounded to multiples of `step` (0: as they are), so that there are ties."""
     i = np.arange(VOCAB, dtype=np.uint64)
-    hashed = (i * np.uint64(2654435761) + np.uint64(case) * np.uint64(40503 * 65537)) & np.uint64(MASK32)
+    hashed = (i * np.uint64(2654435761) + np.uint64(case) * np.uint64(40503 * 65537)) & np.uint64(
+        MASK32
+    )
     hashed = (hashed ^ (hashed >> np.uint64(15))) * np.uint64(2246822519) & np.uint64(MASK32)
     value = (hashed >> np.uint64(8)).astype(np.float32) * np.float32(2.0**-24)
     value = value * np.float32(12.0) - np.float32(6.0)

@@ -19,7 +19,7 @@ SCRIPTS = Path(__file__).resolve().parent.parent / "references"
 
 @pytest.fixture(scope="module", params=NAMES)
 def opened(request: pytest.FixtureRequest) -> Iterator[tuple[Any, Reference]]:
-    yield (
+    return (
         reference_data.open_model(request.param, dtype="float32"),
         reference_data.load(request.param),
     )

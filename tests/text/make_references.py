@@ -90,8 +90,8 @@ def code_point_hashes(encode):
 def byte_level_references(folder):
     slow = GPT2Tokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
 
-    def bpe_only(text):
-        return slow.convert_tokens_to_ids(slow._tokenize(text))  # noqa: E731: no added tokens
+    def bpe_only(text):  # no added tokens
+        return slow.convert_tokens_to_ids(slow._tokenize(text))
 
     plain, special = (
         ByteLevelBPETokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))

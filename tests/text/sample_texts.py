@@ -58,23 +58,61 @@ def comparison_texts(seed=11):
     """Prose, code, random strings and unpleasant white space."""
     rng = random.Random(seed)
     spaces = list(" \t\n\r\x0b\x0c\x1c\x1f\x85\xa0\u2003\u2028\u3000")
-    mixed = (list("abcdefgstremvld'' 0123456789.,!?-_<>|") + spaces
-             + list("中文字符，。éßİǅʰ²٣Ⅷ½\u0301\u200b\u200d\ufeff😀👍🏽한국어ไทยहिन्दी\ue000\U000f0000"))
-    tags = ["<eoh>", "<eom>", "<eot>", "<eoc>", "<eor>", "<|endoftext|>", "<|Human|>:", "<eo", "<e", "oh>"]
-    texts = ["", " ", "\n", "a", "'", "'s", " 's", "''s", "it's IT'S we'll we'LL 'tis", ENGLISH, CHINESE, CODE]
+    mixed = (
+        list("abcdefgstremvld'' 0123456789.,!?-_<>|")
+        + spaces
+        + list("中文字符，。éßİǅʰ²٣Ⅷ½\u0301\u200b\u200d\ufeff😀👍🏽한국어ไทยहिन्दी\ue000\U000f0000")
+    )
+    tags = [
+        "<eoh>",
+        "<eom>",
+        "<eot>",
+        "<eoc>",
+        "<eor>",
+        "<|endoftext|>",
+        "<|Human|>:",
+        "<eo",
+        "<e",
+        "oh>",
+    ]
+    texts = [
+        "",
+        " ",
+        "\n",
+        "a",
+        "'",
+        "'s",
+        " 's",
+        "''s",
+        "it's IT'S we'll we'LL 'tis",
+        ENGLISH,
+        CHINESE,
+        CODE,
+    ]
     for n in range(1, 13):
-        texts += [" " * n + "x", "x" + " " * n, "x" + " " * n + "\n" + " " * n + "y", "\t" * n + "z"]
+        texts += [
+            " " * n + "x",
+            "x" + " " * n,
+            "x" + " " * n + "\n" + " " * n + "y",
+            "\t" * n + "z",
+        ]
     texts += [" " * n for n in (31, 32, 62, 63, 100)] + ["\t" * n for n in (9, 10, 19)]
     texts += [" \t" * 8, "\n    x\n    y", "\n\n   \n  z", "a  \n\t\tb   <eoh>   c <eom> \n d"]
     texts += ["x" + tag + "y" for tag in tags] + [f"  {tag}  " for tag in tags]
-    texts += ["<|Human|>: hello<eoh>\n<|Inner Thoughts|>: None<eot>\n<|Commands|>: None<eoc>\n"
-              "<|Results|>: None<eor>\n<|MOSS|>: hi  there<eom>\n"]
+    texts += [
+        "<|Human|>: hello<eoh>\n<|Inner Thoughts|>: None<eot>\n<|Commands|>: None<eoc>\n"
+        "<|Results|>: None<eor>\n<|MOSS|>: hi  there<eom>\n"
+    ]
     texts += ["a" * 200, "ab" * 100, "=" * 150, "中" * 80, "the" * 60, "aAaA" * 40, "numbers" * 20]
     for _ in range(120):
         texts.append("".join(rng.choice(mixed) for _ in range(rng.randrange(1, 60))))
     for _ in range(60):
-        texts.append("".join(rng.choice(["  ", "   ", " ", "\n", "\t", "\t\t", "x", "é", "中", *tags])
-                             for _ in range(rng.randrange(1, 14))))
+        texts.append(
+            "".join(
+                rng.choice(["  ", "   ", " ", "\n", "\t", "\t\t", "x", "é", "中", *tags])
+                for _ in range(rng.randrange(1, 14))
+            )
+        )
     for _ in range(30):
         points = (rng.randrange(0x110000) for _ in range(rng.randrange(1, 12)))
         texts.append("".join(chr(c) for c in points if not 0xD800 <= c < 0xE000))
