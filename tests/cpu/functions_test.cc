@@ -15,8 +15,8 @@ double Ulps(double exact, float got) {
   return std::fabs(static_cast<double>(got) - exact) / std::ldexp(1.0, exponent - 23);
 }
 
-// Every 1021st float of [low, high] (a prime, so that no pattern of mantissas is skipped), ascending
-// in absolute value.
+// Every 1021st float of [low, high] (a prime, so that no pattern of mantissas is skipped),
+// ascending in absolute value.
 std::vector<float> FloatsBetween(float low, float high) {
   std::vector<float> values;
   for (std::uint32_t bits = 0; bits < 0x7F800000u; bits += 1021) {
@@ -141,9 +141,9 @@ TEST_F(FusedMultiplyAdd, RandomBits) {
       y[i] = std::bit_cast<float>(static_cast<std::uint32_t>(random()));
       x[i] = std::bit_cast<float>(static_cast<std::uint32_t>(random()));
       // Two of three addends near the product, where roundings meet; short mantissas make ties.
-      if (i % 3 != 0 && std::isfinite(y[i] * a)) {
+      if (i % 3 != 0 && std::isnormal(y[i] * a)) {
         x[i] = std::ldexp(x[i] == x[i] ? std::frexp(x[i], &exponent) : 0.5f,
-                          std::ilogb(y[i] * a + 0x1p-149f) + static_cast<int>(random() % 60) - 30);
+                          std::ilogb(y[i] * a) + static_cast<int>(random() % 60) - 30);
       }
       if (i % 2 != 0) x[i] = std::bit_cast<float>(std::bit_cast<std::uint32_t>(x[i]) & 0xFFFFF000u);
     }

@@ -80,7 +80,7 @@ class Case {
       AlignedBytes panels(Size(shape_.panels * depth_) * 64);
       for (std::int64_t p = 0; p < shape_.panels; ++p) {
         std::vector<const float*> rows;
-        for (std::int64_t i = 0; i < 16; ++i) rows.push_back(&w_[Size((p * 16 + i) * depth_)]);
+        for (std::int64_t i = 0; i < 16; ++i) rows.push_back(w_.data() + (p * 16 + i) * depth_);
         if (depth_ > 0) t.pack_w_f32(rows.data(), 16, depth_, panels.floats() + p * depth_ * 16);
       }
       return Multiply(t.gemm_f32, panels.bytes(), Size(depth_) * 64, packed.data() + 1);
@@ -115,7 +115,7 @@ class Case {
     std::memset(halves_->bytes(), 0xFF, panel_bytes * Size(shape_.panels));  // NaN between panels
     for (std::int64_t p = 0; p < shape_.panels && depth_ > 0; ++p) {
       std::vector<const std::uint16_t*> rows;
-      for (std::int64_t i = 0; i < 16; ++i) rows.push_back(&narrow[Size((p * 16 + i) * depth_)]);
+      for (std::int64_t i = 0; i < 16; ++i) rows.push_back(narrow.data() + (p * 16 + i) * depth_);
       auto* panel = reinterpret_cast<std::uint16_t*>(halves_->bytes() + Size(p) * panel_bytes);
       if (bf16) {
         t.pack_w_u16_pairs(rows.data(), 16, depth_, panel);
