@@ -93,7 +93,9 @@ stage_release() {
   if configure release -DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ && build release; then
     run_ctest release || true
   fi
-  if step "release: pip install ." "$VENV/bin/pip" install -q --no-build-isolation .; then
+  # The compiler and the warnings of the build above, so that ccache knows every object but the binding's.
+  if step "release: pip install ." env CC=gcc CXX=g++ "$VENV/bin/pip" install -q --no-build-isolation \
+    -Ccmake.define.MOSSRT_WERROR=ON .; then
     step "release: pytest" "$VENV/bin/python" -m pytest tests --junitxml="$RESULTS/release-pytest.xml" || true
     lint
   fi
