@@ -43,9 +43,15 @@ struct BlockArgs {
 template <class Format, int P>
 inline void MultiplyBlock(const BlockArgs<Format, P>& block) {
   const int64_t tiles = (block.m + kTileRows - 1) / kTileRows;
-  // The next weights come from memory evenly, a few bytes per line of every tile.
+  // The next weights come from memory evenly, a few bytes per line of every tile. A single tile
+  // calls its own.
   const int64_t lines = (block.k + Format::kLineK - 1) / Format::kLineK;
-  const int64_t step = lines > 0 ? (block.next_lines * 64 / lines + tiles - 1) / tiles : 0;
+  const bool single = tiles == 1;
+  const int64_t step = single      ? 64
+                       : lines > 0 ? (block.next_lines * 64 / lines + tiles - 1) / tiles
+                                   : 0;
+  const char* ahead = single ? block.w + kPrefetchBytes : block.next;
+  const std::size_t ahead_panel_bytes = single ? block.w_panel_bytes : block.next_panel_bytes;
   for (int64_t tile = 0; tile < tiles; ++tile) {
     const int64_t first = tile * kTileRows;
     // The next outputs are single lines far apart, which no hardware foresees.
@@ -65,8 +71,8 @@ inline void MultiplyBlock(const BlockArgs<Format, P>& block) {
                                  .y = block.y + (first + row) * block.y_stride,
                                  .y_stride = block.y_stride,
                                  .accumulate = block.accumulate,
-                                 .ahead = block.next + tile * step * lines,
-                                 .ahead_panel_bytes = block.next_panel_bytes,
+                                 .ahead = ahead + tile * step * lines,
+                                 .ahead_panel_bytes = ahead_panel_bytes,
                                  .ahead_step = step});
     }
   }
