@@ -52,7 +52,13 @@ absl::StatusOr<std::unique_ptr<GemmBackend>> CreateBackend(std::string_view name
     const auto it = registry.outside.find(name);
     if (it != registry.outside.end()) factory = it->second;
   }
-  if (factory) return factory();
+  if (factory) {
+    auto backend = factory();
+    if (backend.ok() && *backend == nullptr) {
+      return absl::InternalError(Cat("the factory of backend \"", name, "\" gave nothing"));
+    }
+    return backend;
+  }
   return absl::InvalidArgumentError(Cat("unknown backend \"", name, "\"; known are ",
                                         Join(BackendNames(), ", "),
                                         " and \"cblas:/path/of/a/cblas/library.so\""));
@@ -62,6 +68,9 @@ absl::Status RegisterBackend(std::string name, Factory factory) {
   if (name.empty() || BuiltIn(name)) {
     return absl::InvalidArgumentError(
         Cat("a backend cannot be registered as \"", name, "\": the name is taken"));
+  }
+  if (factory == nullptr) {
+    return absl::InvalidArgumentError(Cat("backend \"", name, "\" comes without a factory"));
   }
   Registry& registry = GetRegistry();
   const std::lock_guard lock(registry.mutex);

@@ -71,6 +71,7 @@ Json PlanJson(const runtime::ModelPlan& plan) {
   json["memory"] = {
       {"weights", need.weights},
       {"embedding", need.embedding},
+      {"vectors", need.vectors},
       {"loading", need.loading},
       {"kv_per_token", need.kv_per_token},
       {"kv_full_context", need.kv_per_token * static_cast<std::uint64_t>(p.max_positions)},

@@ -1,6 +1,8 @@
 // Choosing an architecture by what config.json states.
 #include <algorithm>
+#include <initializer_list>
 #include <mutex>
+#include <utility>
 
 #include "base/cat.h"
 #include "base/json.h"
@@ -40,10 +42,58 @@ std::string Mismatch(const ArchSpec& spec, const JsonReader& config) {
   return why;
 }
 
+// What a spec must state whatever config.json says.
+absl::Status CheckSpec(const ArchSpec& s) {
+  std::vector<std::string> problems;
+  const auto require = [&problems](bool ok, std::string problem) {
+    if (!ok) problems.push_back(std::move(problem));
+  };
+  const auto need = [&](std::string_view kind,
+                        std::initializer_list<std::pair<const char*, const std::string&>> names) {
+    for (const auto& [field, value] : names) require(!value.empty(), Cat(kind, field, " is empty"));
+  };
+  need("", {{"name", s.name}});
+  need("keys.", {{"hidden", s.keys.hidden},
+                 {"layers", s.keys.layers},
+                 {"heads", s.keys.heads},
+                 {"max_positions", s.keys.max_positions},
+                 {"vocab", s.keys.vocab}});
+  const TensorNames& t = s.tensors;
+  need("tensors.", {{"embedding", t.embedding},
+                    {"norm_1", t.norm_1},
+                    {"attn_out", t.attn_out},
+                    {"mlp_up", t.mlp_up},
+                    {"mlp_down", t.mlp_down},
+                    {"final_norm", t.final_norm}});
+  if (s.mlp == Mlp::kGated) need("tensors.", {{"mlp_gate", t.mlp_gate}});
+  if (s.residual != Residual::kParallelSharedNorm) need("tensors.", {{"norm_2", t.norm_2}});
+  if (!s.tied_head) need("tensors.", {{"head", t.head}});
+  if (s.fused_qkv.groups == 0) {
+    need("tensors.", {{"q", t.q}, {"k", t.k}, {"v", t.v}});
+  } else {
+    need("tensors.", {{"qkv", t.qkv}});
+    std::string order = s.fused_qkv.order;
+    std::sort(order.begin(), order.end());
+    require(order == "kqv",
+            Cat("fused_qkv.order is \"", s.fused_qkv.order, "\", not q, k and v in some order"));
+    require(s.fused_qkv.groups >= FusedQkv::kPerKvHead,
+            Cat("fused_qkv.groups is ", s.fused_qkv.groups));
+  }
+  require(t.layer.find("{}") != std::string::npos,
+          Cat("tensors.layer is \"", t.layer, "\", without {} for the layer's number"));
+  require(s.inner_per_hidden >= 0 && s.inner_per_hidden <= 64,
+          Cat("inner_per_hidden is ", s.inner_per_hidden, ", not from 0 to 64"));
+  if (problems.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      Cat("the architecture \"", s.name, "\" cannot be registered: ", Join(problems, "; ")));
+}
+
+std::vector<ArchSpec> BuiltIn() { return {MossSpec(), CodegenSpec(), Codegen2Spec(), LlamaSpec()}; }
+
 }  // namespace
 
 std::vector<ArchSpec> Architectures() {
-  std::vector<ArchSpec> all = {MossSpec(), CodegenSpec(), Codegen2Spec(), LlamaSpec()};
+  std::vector<ArchSpec> all = BuiltIn();
   Registry& registry = GetRegistry();
   const std::lock_guard lock(registry.mutex);
   all.insert(all.end(), registry.outside.begin(), registry.outside.end());
@@ -51,15 +101,17 @@ std::vector<ArchSpec> Architectures() {
 }
 
 absl::Status RegisterArchitecture(ArchSpec spec) {
-  if (spec.name.empty()) return absl::InvalidArgumentError("an architecture needs a name");
-  for (const ArchSpec& known : Architectures()) {
-    if (known.name == spec.name) {
-      return absl::AlreadyExistsError(
-          Cat("an architecture named \"", spec.name, "\" is registered already"));
-    }
-  }
+  MOSSRT_RETURN_IF_ERROR(CheckSpec(spec));
+  const auto taken = [&spec](const std::vector<ArchSpec>& known) {
+    return std::any_of(known.begin(), known.end(),
+                       [&](const ArchSpec& other) { return other.name == spec.name; });
+  };
   Registry& registry = GetRegistry();
   const std::lock_guard lock(registry.mutex);
+  if (taken(BuiltIn()) || taken(registry.outside)) {
+    return absl::AlreadyExistsError(
+        Cat("an architecture named \"", spec.name, "\" is registered already; choose another"));
+  }
   registry.outside.push_back(std::move(spec));
   return absl::OkStatus();
 }

@@ -24,6 +24,10 @@ absl::Status CheckInput(const Model::Impl& m, const SequenceInput& input, std::s
   if (kv.layers != p.layers || kv.kv_heads != p.kv_heads || kv.head_dim != p.head_dim) {
     return bad("its key/value cache was made for another model");
   }
+  if (kv.dtype != DType::kF32 && kv.dtype != DType::kBF16) {
+    return bad("its key/value cache is of type ", DTypeName(kv.dtype),
+               "; a cache holds float32 or bfloat16");
+  }
   const std::int64_t rows = RowsOf(input);
   if (rows == 0) return bad("it has no tokens");
   for (const std::int32_t token : input.tokens) {
@@ -31,10 +35,18 @@ absl::Status CheckInput(const Model::Impl& m, const SequenceInput& input, std::s
       return bad("token ", token, " is not in the vocabulary [0, ", p.vocab, ")");
     }
   }
-  if (input.tokens.empty() && input.embeddings.cols != p.hidden) {
-    return bad("embeddings have ", input.embeddings.cols, " columns, the model has ", p.hidden);
+  const ConstMatrix& e = input.embeddings;
+  if (input.tokens.empty()) {
+    if (e.cols != p.hidden) {
+      return bad("embeddings have ", e.cols, " columns, the model has ", p.hidden);
+    }
+    if (rows < 0 || e.data == nullptr || e.stride < e.cols) {
+      return bad("embeddings of ", rows, " rows with a stride of ", e.stride,
+                 e.data == nullptr ? " and no data" : "", " are no matrix of ", p.hidden,
+                 " columns");
+    }
   }
-  if (input.kv->length() + rows > p.max_positions) {
+  if (rows > p.max_positions - input.kv->length()) {
     return absl::ResourceExhaustedError(Cat("sequence ", index, ": ", input.kv->length(), " + ",
                                             rows, " tokens are more than the ", p.max_positions,
                                             " positions of the model"));
@@ -179,6 +191,13 @@ absl::StatusOr<Matrix> Model::Forward(std::span<const SequenceInput> sequences,
   const Impl& m = *impl_;
   Workspace::Impl& ws = workspace.impl();
   if (sequences.empty()) return absl::InvalidArgumentError("Forward needs at least one sequence");
+  if (ws.model != &m) {
+    return absl::InvalidArgumentError(
+        "the workspace was made for another model; make one with Workspace::Create(this model)");
+  }
+  if (options.hooks != nullptr) {
+    MOSSRT_RETURN_IF_ERROR(options.hooks->Check(static_cast<int>(m.params().layers)));
+  }
   std::int64_t rows = 0;
   for (std::size_t i = 0; i < sequences.size(); ++i) {
     MOSSRT_RETURN_IF_ERROR(CheckInput(m, sequences[i], i));
@@ -186,16 +205,29 @@ absl::StatusOr<Matrix> Model::Forward(std::span<const SequenceInput> sequences,
       return absl::InvalidArgumentError(
           "the sequences of one Forward must keep their caches in one type");
     }
+    for (std::size_t other = 0; other < i; ++other) {
+      if (sequences[other].kv != sequences[i].kv) continue;
+      return absl::InvalidArgumentError(
+          Cat("sequence ", i, ": it has the key/value cache of sequence ", other,
+              "; give its tokens in one sequence, or fork the cache"));
+    }
     rows += RowsOf(sequences[i]);
+    if (rows > ws.max_rows) break;
   }
   if (rows > ws.max_rows) {
-    return absl::InvalidArgumentError(
-        Cat(rows, " rows do not fit a workspace made for ", ws.max_rows));
+    return absl::InvalidArgumentError(Cat(rows, " rows or more do not fit a workspace made for ",
+                                          ws.max_rows,
+                                          "; make a larger one, or run the tokens in pieces"));
   }
   for (const SequenceInput& input : sequences)
     MOSSRT_RETURN_IF_ERROR(input.kv->Reserve(RowsOf(input)));
   PlaceRows(sequences, &ws);
-  const Pass pass{.model = m, .ws = ws, .inputs = sequences, .hooks = options.hooks, .rows = rows};
+  const Pass pass{.model = m,
+                  .ws = ws,
+                  .inputs = sequences,
+                  .hooks = options.hooks,
+                  .hook_points = options.hooks == nullptr ? 0 : options.hooks->points(),
+                  .rows = rows};
   Embed(pass);
   MOSSRT_RETURN_IF_ERROR(pass.CallHooks(HookPoint::kEmbed, -1, pass.Rows(ws.resid)));
   const auto layers = static_cast<std::uint64_t>(m.params().layers);

@@ -1,6 +1,9 @@
 #include "mossrt/runtime/hooks.h"
 
 #include <algorithm>
+#include <array>
+
+#include "base/cat.h"
 
 namespace mossrt::runtime {
 namespace {
@@ -37,7 +40,7 @@ bool HookHasLayers(HookPoint point) { return kPoints[static_cast<std::size_t>(po
 
 int HookSet::Add(HookPoint point, int layer, HookFn fn) {
   hooks_.push_back({next_id_, HookHasLayers(point) ? layer : kAllLayers, point, std::move(fn)});
-  ++count_[static_cast<std::size_t>(point)];
+  points_ |= 1u << static_cast<unsigned>(point);
   return next_id_++;
 }
 
@@ -45,15 +48,30 @@ void HookSet::Remove(int id) {
   const auto it =
       std::find_if(hooks_.begin(), hooks_.end(), [id](const Entry& e) { return e.id == id; });
   if (it == hooks_.end()) return;
-  --count_[static_cast<std::size_t>(it->point)];
   hooks_.erase(it);
+  points_ = 0;
+  for (const Entry& e : hooks_) points_ |= 1u << static_cast<unsigned>(e.point);
 }
 
 bool HookSet::Wanted(HookPoint point, int layer) const {
-  if (count_[static_cast<std::size_t>(point)] == 0) return false;
   return std::any_of(hooks_.begin(), hooks_.end(), [&](const Entry& e) {
     return e.point == point && (e.layer == kAllLayers || e.layer == layer);
   });
+}
+
+absl::Status HookSet::Check(int layers) const {
+  for (const Entry& e : hooks_) {
+    if (e.layer < kAllLayers || e.layer >= layers) {
+      return absl::InvalidArgumentError(Cat("a hook at \"", HookName(e.point), "\" wants layer ",
+                                            e.layer, ", but the model has layers 0 to ", layers - 1,
+                                            " (", kAllLayers, ": all of them)"));
+    }
+    if (e.fn == nullptr) {
+      return absl::InvalidArgumentError(
+          Cat("the hook at \"", HookName(e.point), "\" has no function"));
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::Status HookSet::Call(const HookCall& call) const {

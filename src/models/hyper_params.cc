@@ -1,4 +1,5 @@
 // The numbers of config.json, each checked, all complaints in one message.
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -12,6 +13,8 @@ namespace {
 
 // Far above any published model; products of two of them fit in 63 bits.
 constexpr std::int64_t kMaxDim = std::int64_t{1} << 24;
+// A table of 4 GiB: eight million positions of heads of 128.
+constexpr std::int64_t kMaxRotaryValues = std::int64_t{1} << 30;
 
 class Reader {
  public:
@@ -20,7 +23,11 @@ class Reader {
   // Required if `fallback` is negative.
   std::int64_t Int(const std::string& key, std::int64_t low, std::int64_t high,
                    std::int64_t fallback) {
-    if (key.empty()) return fallback;
+    if (key.empty() && fallback >= 0) return fallback;
+    if (key.empty()) {
+      problems_.emplace_back("the architecture names no key for a size that every model has");
+      return low;
+    }
     const auto value = config_.Int(key, low, high);
     if (!value.ok()) {
       problems_.emplace_back(Message(value.status()));
@@ -70,7 +77,9 @@ class Reader {
 
   absl::Status status() const {
     if (problems_.empty()) return absl::OkStatus();
-    return absl::InvalidArgumentError(Join(problems_, "\n"));
+    return absl::InvalidArgumentError(
+        Cat(Join(problems_, "\n"),
+            "\nCorrect config.json, or take the one that was published with these weights"));
   }
 
  private:
@@ -96,10 +105,16 @@ Activation ActivationByName(const std::string& name, Reader* reader) {
 // Configs saved by transformers 5 keep rotary settings in "rope_parameters".
 void ReadRopeParameters(Reader* reader, HyperParams* p, double* fraction) {
   const Json* rope = reader->Find("rope_parameters");
-  if (rope == nullptr || !rope->is_object()) return;
+  if (rope == nullptr) return;
+  reader->Require(rope->is_object(),
+                  Cat("\"rope_parameters\" must be an object, found ", rope->type_name()));
+  if (!rope->is_object()) return;
   const auto number = [&](const char* key, double* out) {
     const auto it = rope->find(key);
-    if (it != rope->end() && it->is_number()) *out = it->get<double>();
+    if (it == rope->end() || it->is_null()) return;
+    reader->Require(it->is_number(),
+                    Cat("rope_parameters.", key, " must be a number, found ", DumpJson(*it)));
+    if (it->is_number()) *out = it->get<double>();
   };
   number("rope_theta", &p->rope_theta);
   number("partial_rotary_factor", fraction);
@@ -137,6 +152,7 @@ absl::StatusOr<HyperParams> ReadHyperParams(const ArchSpec& spec, const std::str
       Cat(p.heads, " heads of ", p.head_dim, " dimensions are more than any known model has"));
   p.inner = r.Int(keys.inner, 1, kMaxDim,
                   spec.inner_per_hidden > 0 ? p.hidden * spec.inner_per_hidden : -1);
+  r.Require(p.inner <= 4 * kMaxDim, Cat("an MLP of ", p.inner, " neurons is too wide"));
   p.norm_eps = r.Number(keys.norm_eps, spec.norm_eps);
   r.Require(p.norm_eps > 0 && p.norm_eps < 1,
             Cat("\"", keys.norm_eps, "\" = ", p.norm_eps, " is not in (0, 1)"));
@@ -147,12 +163,13 @@ absl::StatusOr<HyperParams> ReadHyperParams(const ArchSpec& spec, const std::str
   r.Require(p.rope_theta > 1, Cat("the rotary base ", p.rope_theta, " is not above 1"));
   r.Require(fraction > 0 && fraction <= 1,
             Cat("the rotary fraction ", fraction, " is not in (0, 1]"));
-  const auto by_fraction = static_cast<std::int64_t>(static_cast<double>(p.head_dim) * fraction);
+  const auto by_fraction =
+      static_cast<std::int64_t>(static_cast<double>(p.head_dim) * std::clamp(fraction, 0.0, 1.0));
   p.rotary_dim =
       spec.position == Position::kNone ? 0 : r.Int(keys.rotary_dim, 0, p.head_dim, by_fraction);
   r.Require(p.rotary_dim % 2 == 0, Cat("the rotary dimension ", p.rotary_dim, " is odd"));
   r.Require(
-      p.rotary_dim * p.max_positions <= std::int64_t{1} << 30,
+      p.rotary_dim * p.max_positions <= kMaxRotaryValues,
       Cat("\"", keys.max_positions, "\" = ", p.max_positions, " is too large for a rotary table"));
 
   p.qkv_groups = 0;
@@ -161,8 +178,9 @@ absl::StatusOr<HyperParams> ReadHyperParams(const ArchSpec& spec, const std::str
                                      ? p.kv_heads
                                      : std::int64_t{spec.fused_qkv.groups};
     p.qkv_groups = static_cast<int>(r.Int(keys.qkv_groups, 1, 65536, by_spec));
-    r.Require(p.kv_heads % p.qkv_groups == 0, Cat(p.kv_heads, " heads cannot be split into the ",
-                                                  p.qkv_groups, " groups of the fused QKV matrix"));
+    r.Require(p.qkv_groups > 0 && p.kv_heads % p.qkv_groups == 0,
+              Cat(p.kv_heads, " heads cannot be split into the ", p.qkv_groups,
+                  " groups of the fused QKV matrix"));
   }
   p.residual = spec.residual;
   if (!keys.parallel_residual.empty() && !r.Bool(keys.parallel_residual, true))

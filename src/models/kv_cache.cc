@@ -96,12 +96,26 @@ void KvCache::StoreValue(std::int64_t position, std::int64_t layer, std::int64_t
 }
 
 absl::Status KvCache::Reserve(std::int64_t tokens) {
+  if (tokens < 0) {
+    return absl::InvalidArgumentError(Cat("no cache has room for ", tokens, " tokens"));
+  }
   if (tokens > capacity_ - length_) {
     return absl::ResourceExhaustedError(
         Cat("the context is full: ", length_, " of ", capacity_, " tokens are used and ", tokens,
             " more were given; rewind, or open a session with a larger context"));
   }
   if (tokens == 0) return absl::OkStatus();
+  const auto no_memory = [] {
+    return absl::ResourceExhaustedError(
+        "no memory for a block of the key/value cache; free some, or choose a shorter context");
+  };
+  const auto wanted =
+      static_cast<std::size_t>((length_ + tokens + kKvBlockTokens - 1) / kKvBlockTokens);
+  try {
+    blocks_.reserve(wanted);
+  } catch (const std::bad_alloc&) {
+    return no_memory();
+  }
   // The block that position length() falls into may be half full and shared with a fork: take a
   // copy of its own.
   const std::int64_t used = length_ % kKvBlockTokens;
@@ -110,8 +124,7 @@ absl::Status KvCache::Reserve(std::int64_t tokens) {
       blocks_[current]->references.load(std::memory_order_acquire) > 1) {
     MOSSRT_ASSIGN_OR_RETURN(PageBuffer memory, PageBuffer::Create(shape_.BlockBytes(), false));
     auto* copy = new (std::nothrow) Block;
-    if (copy == nullptr)
-      return absl::ResourceExhaustedError("no memory for a block of the key/value cache");
+    if (copy == nullptr) return no_memory();
     copy->memory = std::move(memory);
     const std::byte* from = blocks_[current]->memory.data();
     std::byte* to = copy->memory.data();
@@ -135,14 +148,15 @@ absl::Status KvCache::Reserve(std::int64_t tokens) {
     Block::Release(blocks_[current]);
     blocks_[current] = copy;
   }
-  const auto wanted =
-      static_cast<std::size_t>((length_ + tokens + kKvBlockTokens - 1) / kKvBlockTokens);
+  const std::size_t before = blocks_.size();
   while (blocks_.size() < wanted) {
-    MOSSRT_ASSIGN_OR_RETURN(PageBuffer memory, PageBuffer::Create(shape_.BlockBytes(), false));
-    auto* block = new (std::nothrow) Block;
-    if (block == nullptr)
-      return absl::ResourceExhaustedError("no memory for a block of the key/value cache");
-    block->memory = std::move(memory);
+    auto memory = PageBuffer::Create(shape_.BlockBytes(), false);
+    auto* block = memory.ok() ? new (std::nothrow) Block : nullptr;
+    if (block == nullptr) {
+      for (; blocks_.size() > before; blocks_.pop_back()) Block::Release(blocks_.back());
+      return memory.ok() ? no_memory() : memory.status();
+    }
+    block->memory = *std::move(memory);
     blocks_.push_back(block);
   }
   return absl::OkStatus();
@@ -161,6 +175,7 @@ std::unique_ptr<KvCache> KvCache::Fork() const {
   auto fork = std::make_unique<KvCache>(shape_, capacity_);
   fork->length_ = length_;
   const auto keep = static_cast<std::size_t>((length_ + kKvBlockTokens - 1) / kKvBlockTokens);
+  fork->blocks_.reserve(keep);
   for (std::size_t i = 0; i < keep; ++i) {
     blocks_[i]->references.fetch_add(1, std::memory_order_relaxed);
     fork->blocks_.push_back(blocks_[i]);

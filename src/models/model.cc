@@ -1,4 +1,5 @@
 // Loading a model and reading it back.
+#include <algorithm>
 #include <new>
 
 #include "base/cat.h"
@@ -11,14 +12,22 @@ namespace mossrt::runtime {
 namespace {
 
 absl::Status CheckMemory(const MemoryNeed& need, const HyperParams& p) {
-  const std::uint64_t total = need.weights + need.embedding + need.loading;
-  if (total <= need.available) return absl::OkStatus();
-  const auto mib = [](std::uint64_t bytes) { return Cat((bytes + (1 << 20) - 1) >> 20, " MiB"); };
+  // In MiB, where no sum of the terms leaves 64 bits.
+  const auto up = [](std::uint64_t bytes) { return (bytes >> 20) + (bytes % (1 << 20) != 0); };
+  const std::uint64_t total =
+      up(need.weights) + up(need.embedding) + up(need.vectors) + up(need.loading);
+  if (total <= need.available >> 20) return absl::OkStatus();
+  const auto mib = [&up](std::uint64_t bytes) { return Cat(up(bytes), " MiB"); };
+  std::uint64_t context = 0;
+  if (__builtin_mul_overflow(need.kv_per_token, static_cast<std::uint64_t>(p.max_positions),
+                             &context)) {
+    context = UINT64_MAX;
+  }
   return absl::ResourceExhaustedError(Cat(
       "not enough memory: weights ", mib(need.weights), " + embedding table ", mib(need.embedding),
-      " + loading ", mib(need.loading), " = ", mib(total), ", but ", mib(need.available),
-      " are available (limited by ", need.limited_by, "); a full context of ", p.max_positions,
-      " tokens takes ", mib(need.kv_per_token * static_cast<std::uint64_t>(p.max_positions)),
+      " + norms, biases and rotary table ", mib(need.vectors), " + loading ", mib(need.loading),
+      " = ", total, " MiB, but ", mib(need.available), " are available (limited by ",
+      need.limited_by, "); a full context of ", p.max_positions, " tokens takes ", mib(context),
       " more. Choose a smaller type or model, or raise the limit"));
 }
 
@@ -52,15 +61,23 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const Checkpoint& checkpoint,
         Cat("threads must be from 0 (automatic) to 1024, not ", options.threads));
   }
   auto impl = std::make_unique<Impl>();
-  MOSSRT_ASSIGN_OR_RETURN(impl->plan, PlanModel(checkpoint, options));
+  MOSSRT_ASSIGN_OR_RETURN(impl->backend, CreateBackend(options.backend));
+  MOSSRT_ASSIGN_OR_RETURN(impl->plan, PlanFor(checkpoint, options, *impl->backend));
   MOSSRT_RETURN_IF_ERROR(CheckMemory(impl->plan.need, impl->plan.params));
   MOSSRT_ASSIGN_OR_RETURN(impl->team, CreateThreadTeam(options.threads));
-  MOSSRT_ASSIGN_OR_RETURN(impl->backend, CreateBackend(options.backend));
   MOSSRT_ASSIGN_OR_RETURN(impl->weights, LoadWeights(checkpoint, impl->plan, options,
                                                      *impl->backend, *impl->team, monitor));
   const HyperParams& p = impl->plan.params;
   try {
-    if (p.rotary_dim > 0) impl->rope = RopeTable(p.max_positions, p.rotary_dim, p.rope_theta);
+    if (p.rotary_dim > 0) {
+      impl->rope = RopeTable(p.max_positions, p.rotary_dim, p.rope_theta);
+      // In steps of some milliseconds, so that a cancel is seen.
+      const std::int64_t step = std::max<std::int64_t>(1, (1 << 18) / p.rotary_dim);
+      for (std::int64_t first = 0; first < p.max_positions; first += step) {
+        if (Cancelled(monitor)) return absl::CancelledError("loading was cancelled");
+        impl->rope.Fill(first, std::min(step, p.max_positions - first), *impl->team);
+      }
+    }
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError(
         Cat("no memory for a rotary table of ", p.max_positions, " positions"));
@@ -119,12 +136,13 @@ Held Find(const Weights& w, const WeightRule& rule) {
 
 absl::StatusOr<std::vector<float>> Model::ReadTensor(const std::string& name,
                                                      std::vector<std::int64_t>* shape) const {
+  const cpu::FloatModeGuard float_mode;
   const Impl& m = *impl_;
   std::vector<float> out, row;
   for (const WeightRule& rule : WeightRules(m.plan.spec, m.plan.params)) {
     if (rule.tensor != name) continue;
     if (out.empty()) {
-      *shape = rule.shape;
+      if (shape != nullptr) *shape = rule.shape;
       std::int64_t size = 1;
       for (const std::int64_t n : rule.shape) size *= n;
       out.resize(static_cast<std::size_t>(size));

@@ -38,6 +38,7 @@ struct RowPlace {
 };
 
 struct Workspace::Impl {
+  const Model::Impl* model = nullptr;  // whose sizes it has
   std::int64_t max_rows = 0;
   PageBuffer memory;
   Matrix resid, norm, norm2, q, k, v, attn, attn_proj, up, gate, down, reorder;  // [max_rows, ...]
@@ -60,11 +61,12 @@ struct Pass {
   Workspace::Impl& ws;
   std::span<const SequenceInput> inputs;
   const HookSet* hooks;
+  std::uint32_t hook_points;  // hooks->points(), or 0
   std::int64_t rows;
 
   Matrix Rows(const Matrix& buffer) const { return buffer.Rows(0, rows); }
   bool Hooked(HookPoint point, int layer) const {
-    return hooks != nullptr && hooks->Wanted(point, layer);
+    return (hook_points >> static_cast<unsigned>(point) & 1) != 0 && hooks->Wanted(point, layer);
   }
   // Shows each sequence's rows of `values` to the hooks of this point.
   absl::Status CallHooks(HookPoint point, int layer, Matrix values) const;

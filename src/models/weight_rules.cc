@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <span>
 
 #include "base/cat.h"
 
@@ -58,8 +59,7 @@ class Builder {
     part(Role::kV, 'v', t.v, kv_rows);
     Matrix(Role::kAttnOut, layer, prefix + t.attn_out, p_.hidden, q_rows, spec_.attn_out_bias, {},
            p_.hidden, spec_.transposed);
-    if (spec_.residual != Residual::kParallelSharedNorm)
-      Norm(Role::kNorm2, layer, prefix + t.norm_2);
+    if (p_.residual != Residual::kParallelSharedNorm) Norm(Role::kNorm2, layer, prefix + t.norm_2);
     Matrix(Role::kMlpUp, layer, prefix + t.mlp_up, p_.inner, p_.hidden, spec_.mlp_bias, {},
            p_.inner, spec_.transposed);
     if (spec_.mlp == Mlp::kGated) {
@@ -197,9 +197,14 @@ absl::Status CheckTensors(const ArchSpec& spec, const HyperParams& params,
     return absl::OkStatus();
   std::string message = Cat("the checkpoint's tensors are not those of architecture \"", spec.name,
                             "\" with the sizes of config.json");
+  // A config.json may ask for 10000 layers; the first names show what is wrong.
+  static constexpr std::size_t kMostNames = 200;
   const auto list = [&message](std::string_view what, const std::vector<std::string>& names) {
-    if (!names.empty())
-      message += Cat("\n  ", what, " (", names.size(), "):\n    ", Join(names, "\n    "));
+    if (names.empty()) return;
+    const std::size_t shown = std::min(names.size(), kMostNames);
+    message += Cat("\n  ", what, " (", names.size(), "):\n    ",
+                   Join(std::span(names).first(shown), "\n    "));
+    if (shown < names.size()) message += Cat("\n    and ", names.size() - shown, " more");
   };
   list("missing", missing);
   list("of another shape", misshaped);
@@ -210,6 +215,9 @@ absl::Status CheckTensors(const ArchSpec& spec, const HyperParams& params,
       [](const std::string& name) { return name.find(".qweight ") != std::string::npos; });
   if (quantised)
     message += "\n  qweight tensors belong to GPTQ checkpoints, which this version does not read";
+  message +=
+      "\n  Take config.json and all weight files as they were published together, or give the load "
+      "option \"architecture\"";
   return absl::InvalidArgumentError(message);
 }
 

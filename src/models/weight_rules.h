@@ -30,13 +30,16 @@ std::string_view RoleName(Role role);
 // One matrix or vector of the model and where it comes from.
 struct WeightRule {
   Role role;
-  int layer;           // -1 outside layers
-  bool bias;           // a vector added to the outputs of `role` (or a norm's), else the weights
+  int layer;             // -1 outside layers
+  bool bias;             // a vector added to the outputs of `role` (or a norm's), else the weights
   std::string tensor{};  // full name in the checkpoint
   std::vector<std::int64_t> shape{};  // of the tensor in the checkpoint
-  char qkv_part = 0;                // 'q', 'k' or 'v': rows go through QkvRowMap
-  bool transposed = false;          // stored [in, out]
-  std::int64_t rows = 0, cols = 1;  // of the matrix (cols 1 for vectors)
+  char qkv_part = 0;                  // 'q', 'k' or 'v': rows go through QkvRowMap
+  bool transposed = false;            // stored [in, out]
+  std::int64_t rows = 0, cols = 1;    // of the matrix (cols 1 for vectors)
+
+  // A matrix may have one column, so the tensor's rank tells.
+  bool matrix() const { return shape.size() == 2; }
 };
 
 // All rules of a model, in the order of loading.

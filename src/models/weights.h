@@ -48,6 +48,10 @@ struct Weights {
   std::uint64_t bytes = 0;  // packed, table and vectors
 };
 
+// PlanModel with the backend that will hold the weights.
+absl::StatusOr<ModelPlan> PlanFor(const Checkpoint& checkpoint, const LoadOptions& options,
+                                  const GemmBackend& backend);
+
 absl::StatusOr<Weights> LoadWeights(const Checkpoint& checkpoint, const ModelPlan& plan,
                                     const LoadOptions& options, GemmBackend& backend,
                                     ThreadTeam& team, Monitor* monitor);

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <new>
 
+#include "base/cat.h"
 #include "base/status.h"
 #include "models/model_impl.h"
 
@@ -50,9 +51,14 @@ absl::StatusOr<std::unique_ptr<Workspace>> Workspace::Create(const Model& model,
                                                              std::int64_t max_rows) {
   const Model::Impl& m = model.impl();
   const HyperParams& p = m.params();
-  if (max_rows < 1)
-    return absl::InvalidArgumentError("a workspace needs room for at least one row");
+  // Products of rows and widths fit in 63 bits up to here.
+  constexpr std::int64_t kMostRows = std::int64_t{1} << 24;
+  if (max_rows < 1 || max_rows > kMostRows) {
+    return absl::InvalidArgumentError(
+        Cat("a workspace is for 1 to ", kMostRows, " rows in one call, not ", max_rows));
+  }
   auto impl = std::make_unique<Impl>();
+  impl->model = &m;
   impl->max_rows = max_rows;
   const bool gated = m.plan.spec.mlp == Mlp::kGated;
   Layout count(max_rows, nullptr);

@@ -5,17 +5,19 @@
 #include <cstdint>
 #include <vector>
 
-#include "mossrt/runtime/tensor_view.h"
+#include "mossrt/runtime/thread_team.h"
 
 namespace mossrt::runtime {
 
 class RopeTable {
  public:
   RopeTable() = default;
-  // cos and sin of position * theta^(-2i / rotary_dim). The frequency and the angle are rounded to
-  // float32 before sine and cosine, as the reference implementations do (moss: position 2047 would
-  // differ by 1e-4 rad otherwise).
+  // A table of zeros, to be filled.
   RopeTable(std::int64_t positions, std::int64_t rotary_dim, double theta);
+  // cos and sin of position * theta^(-2i / rotary_dim) for positions [first, first + count). The
+  // frequency and the angle are rounded to float32 before sine and cosine, as the reference
+  // implementations do (moss: position 2047 would differ by 1e-4 rad otherwise).
+  void Fill(std::int64_t first, std::int64_t count, ThreadTeam& team);
 
   std::int64_t rotary_dim() const { return rotary_dim_; }
   std::size_t bytes() const { return (cos_.size() + sin_.size()) * sizeof(float); }
@@ -24,6 +26,7 @@ class RopeTable {
 
  private:
   std::int64_t rotary_dim_ = 0;
+  std::vector<float> frequency_;  // [rotary_dim / 2]
   std::vector<float> cos_, sin_;  // [positions, rotary_dim / 2]
 };
 

@@ -89,7 +89,7 @@ struct HyperParams {
 
 // The built-in specs (moss, codegen, codegen2, llama) and those registered, in this order.
 std::vector<ArchSpec> Architectures();
-// A second spec of one name is refused.
+// A second spec of one name is refused, and one that lacks what every model has.
 absl::Status RegisterArchitecture(ArchSpec spec);
 // By name if `architecture` is not empty, else by model_type and keys, never by the model's name.
 // What fits nothing, or more than one, is an error that lists the candidates.

@@ -31,7 +31,8 @@ struct LoadOptions {
 
 // What a model needs, by term, before anything is allocated.
 struct MemoryNeed {
-  std::uint64_t weights = 0;       // packed matrices, norms, biases
+  std::uint64_t weights = 0;       // packed matrices
+  std::uint64_t vectors = 0;       // norms, biases, rotary table
   std::uint64_t embedding = 0;     // the lookup table, unless the head serves as one
   std::uint64_t loading = 0;       // slabs of all threads, freed afterwards
   std::uint64_t kv_per_token = 0;  // float32 cache
@@ -114,7 +115,7 @@ class Model {
                                  const ForwardOptions& options, Workspace& workspace) const;
 
   // A matrix, norm or bias of the checkpoint by its name, as held, in the checkpoint's shape and
-  // order.
+  // order. `shape` may be null.
   absl::StatusOr<std::vector<float>> ReadTensor(const std::string& name,
                                                 std::vector<std::int64_t>* shape) const;
 

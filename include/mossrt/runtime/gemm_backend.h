@@ -124,7 +124,8 @@ class GemmBackend {
 std::vector<std::string> BackendNames();
 // "native", "reference", "eigen", "openblas", "cblas:/path/lib.so", or a registered name.
 absl::StatusOr<std::unique_ptr<GemmBackend>> CreateBackend(std::string_view name);
-// Adds a backend under a new name. The factory is called once per model.
+// Adds a backend under a new name. The factory is called once per model (and per PlanModel), by any
+// thread.
 absl::Status RegisterBackend(std::string name,
                              std::function<absl::StatusOr<std::unique_ptr<GemmBackend>>()> factory);
 

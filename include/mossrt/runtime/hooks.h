@@ -1,7 +1,6 @@
 // Looking inside while a model runs: named points, read and write. Owned by src/models.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -43,7 +42,7 @@ struct HookCall {
   int sequence;                 // index in the Forward call
   Matrix values;                // in place; what is written here goes on
 };
-// An error ends the Forward call with it.
+// An error ends the Forward call with it. The function may not change the set it is called from.
 using HookFn = std::function<absl::Status(const HookCall&)>;
 
 class HookSet {
@@ -54,6 +53,10 @@ class HookSet {
   void Remove(int id);
   bool empty() const { return hooks_.empty(); }
   bool Wanted(HookPoint point, int layer) const;
+  // Bit p is set if there is a function at point p: a Forward asks once instead of at every point.
+  std::uint32_t points() const { return points_; }
+  // kInvalidArgument if a function is empty or its layer is none of `layers`.
+  absl::Status Check(int layers) const;
   absl::Status Call(const HookCall& call) const;
 
  private:
@@ -63,7 +66,7 @@ class HookSet {
     HookFn fn;
   };
   std::vector<Entry> hooks_;
-  std::array<int, kHookPoints> count_{};
+  std::uint32_t points_ = 0;
   int next_id_ = 1;
 };
 

@@ -12,7 +12,6 @@ namespace mossrt::runtime {
 namespace {
 
 using SgemmFn = decltype(&cblas_sgemm);
-using SetThreadsFn = void (*)(int);
 
 class CblasBackend final : public DenseBackend {
  public:

@@ -110,7 +110,8 @@ absl::Status NativeBackend::Prepare(ConstMatrix x, int kind, PreparedInput* out,
 // Panels whose outputs for all rows stay in L2 until the epilogue has run over them.
 std::int64_t PanelsPerBlock(std::int64_t m) {
   constexpr std::int64_t kBlockBytes = std::int64_t{256} << 10;
-  return std::max<std::int64_t>(2, kBlockBytes / (m * kPanelRows * 4) / 2 * 2);
+  return std::max<std::int64_t>(
+      2, kBlockBytes / (std::max<std::int64_t>(1, m) * kPanelRows * 4) / 2 * 2);
 }
 
 void NativeBackend::RunPart(std::span<const GemmCall> calls, int thread, int threads) const {
