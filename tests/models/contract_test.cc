@@ -109,7 +109,7 @@ TEST_P(ContractTest, RewindAndForkChangeNoBit) {
   for (const DType kv : {DType::kF32, DType::kBF16}) {
     const std::vector<float> all = AllLogits(*model, reference, {512}, nullptr, kv);
     const auto vocab = static_cast<std::size_t>(model->params().vocab);
-    for (const std::size_t cut : {1, 255, 256, 257, 300}) {
+    for (const std::size_t cut : std::initializer_list<std::size_t>{1, 255, 256, 257, 300}) {
       Sequence sequence(*model, 512, kv);
       ASSERT_TRUE(sequence.Feed(ids.first(cut), SequenceInput::Rows::kNone).ok());
       ASSERT_TRUE(sequence.Feed(ids.subspan(1000, 90), SequenceInput::Rows::kNone).ok());
