@@ -18,7 +18,7 @@ constexpr std::int64_t kMaxRotaryValues = std::int64_t{1} << 30;
 
 class Reader {
  public:
-  Reader(const Json& json) : config_(json, "config.json"), json_(json) {}
+  explicit Reader(const Json& json) : config_(json, "config.json") {}
 
   // Required if `fallback` is negative.
   std::int64_t Int(const std::string& key, std::int64_t low, std::int64_t high,
@@ -84,7 +84,6 @@ class Reader {
 
  private:
   JsonReader config_;
-  const Json& json_;
   std::vector<std::string> problems_;
 };
 
