@@ -113,7 +113,7 @@ typedef void (*mossrt_log_fn)(void* user, int32_t level, const char* text, size_
 /* `size` bytes aligned to `alignment` (a power of two, at most 64), or NULL. Neither throws. */
 typedef void* (*mossrt_alloc_fn)(void* user, size_t size, size_t alignment);
 typedef void (*mossrt_dealloc_fn)(void* user, void* p);
-/* Progress of a stage ("weights", "prefill", ...) in units of its own; done == total at its end. */
+/* Progress of a stage ("load", "prefill", ...) in units of its own; done == total at its end. */
 typedef int32_t (*mossrt_tick_fn)(void* user, const char* stage, uint64_t done, uint64_t total);
 /* Changes logits [n_logits] in place; ids are all tokens so far, the prompt's included. */
 typedef int32_t (*mossrt_logits_fn)(void* user, const int32_t* ids, size_t n_ids, float* logits,
@@ -210,7 +210,7 @@ MOSSRT_API void mossrt_monitor_free(mossrt_monitor* m);
 /* ---- Model -----------------------------------------------------------------------------------*/
 
 /* Loads a checkpoint directory as it was published, and its tokenizer if there is one. o:
- * MOSSRT_OPTIONS_LOAD or NULL. m may be NULL; its stage is "weights", in bytes.
+ * MOSSRT_OPTIONS_LOAD or NULL. m may be NULL; its stage is "load", in bytes.
  * Errors: NOT_FOUND, IO, FORMAT, UNSUPPORTED, OUT_OF_MEMORY (before anything is allocated),
  * CANCELLED, CALLBACK. */
 MOSSRT_API mossrt_error* mossrt_model_load(const char* path, const mossrt_options* o,

@@ -84,6 +84,7 @@ struct Session::Impl {
   std::map<int, std::vector<float>> hidden;  // by layer
   std::int64_t hidden_rows = 0;
   std::int64_t evaluated = 0;
+  std::int64_t call_start = 0;  // tokens in the cache when the running Eval began
   double seconds = 0;
 
   std::int64_t size() const { return static_cast<std::int64_t>(tokens.size()); }
@@ -95,6 +96,21 @@ struct Session::Impl {
   }
   absl::Status Check(std::span<const std::int32_t> ids, const EvalOptions& eval) const;
   absl::Status GrowWorkspace(std::int64_t rows);
+  // The layers of one chunk as tokens of the whole call, for the caller's monitor.
+  struct Prefill {
+    Monitor* outer;
+    std::int64_t before;  // tokens in the cache when the call began
+    std::int64_t total;
+    std::int64_t first = 0, rows = 0;  // the chunk
+    absl::Status status{};
+
+    int Tick(std::uint64_t layer, std::uint64_t layers) {
+      const std::uint64_t done = static_cast<std::uint64_t>(first - before) +
+                                 static_cast<std::uint64_t>(rows) * layer / layers;
+      status = outer->Tick("prefill", done, static_cast<std::uint64_t>(total));
+      return status.ok() ? 0 : -1;
+    }
+  };
   absl::Status EvalChunk(std::span<const std::int32_t> ids, WantLogits want, Monitor* monitor);
   absl::Status EvalUpTo(std::int64_t end, WantLogits want, Monitor* monitor);
   absl::Status EvalFrom(std::int64_t boundary, const EvalOptions& eval, Monitor* monitor);
@@ -165,14 +181,23 @@ absl::Status Session::Impl::EvalChunk(std::span<const std::int32_t> ids, WantLog
 
 // Evaluates tokens [kv->length(), end).
 absl::Status Session::Impl::EvalUpTo(std::int64_t end, WantLogits want, Monitor* monitor) {
+  Prefill prefill{.outer = monitor, .before = call_start, .total = size() - call_start};
+  // One captured pointer: a larger function object would allocate in the token loop.
+  Monitor tokens_done([p = &prefill](const char*, std::uint64_t layer,
+                                     std::uint64_t layers) { return p->Tick(layer, layers); },
+                      std::chrono::milliseconds(0));
   while (kv->length() < end) {
     const std::int64_t first = kv->length();
     const std::int64_t rows = std::min(policy.Rows(monitor != nullptr), end - first);
     const bool last = first + rows == end;
     const WantLogits now = want == WantLogits::kLast && !last ? WantLogits::kNone : want;
-    MOSSRT_RETURN_IF_ERROR(EvalChunk(
+    prefill.first = first;
+    prefill.rows = rows;
+    const absl::Status status = EvalChunk(
         std::span(tokens).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(rows)),
-        now, monitor));
+        now, monitor == nullptr ? nullptr : &tokens_done);
+    MOSSRT_RETURN_IF_ERROR(prefill.status);  // says who cancelled
+    MOSSRT_RETURN_IF_ERROR(status);
   }
   return absl::OkStatus();
 }
@@ -192,6 +217,7 @@ absl::Status Session::Impl::EvalFrom(std::int64_t boundary, const EvalOptions& e
                                   "hidden states of all tokens"));
   }
   hidden_rows = static_cast<std::int64_t>(rows);
+  call_start = kv->length();
   MOSSRT_RETURN_IF_ERROR(EvalUpTo(boundary, WantLogits::kNone, monitor));
   AddedHooks added(hooks);
   for (auto& entry : hidden) {

@@ -259,6 +259,23 @@ TEST(Session, ACancelKeepsFinishedChunks) {
   EXPECT_TRUE(Same(session->last_logits(), whole->last_logits()));
 }
 
+TEST(Session, ProgressIsToldInTokensOfTheWholeCall) {
+  const auto session = Make({.prefill_chunk = 8});
+  Eval(*session, Ids(0, 10));
+  std::vector<std::uint64_t> seen;
+  Monitor monitor(
+      [&](const char* stage, std::uint64_t done, std::uint64_t total) {
+        EXPECT_STREQ(stage, "prefill");
+        EXPECT_EQ(total, 20u);
+        seen.push_back(done);
+        return 0;
+      },
+      std::chrono::milliseconds(0));
+  Eval(*session, Ids(10, 20), {}, &monitor);
+  // Chunks of 8, 8 and 4 tokens, two layers each.
+  EXPECT_EQ(seen, (std::vector<std::uint64_t>{0, 4, 8, 8, 12, 16, 16, 18, 20}));
+}
+
 TEST(Session, ACancelKeepsAppendedTokensPending) {
   const auto session = Make();
   Eval(*session, Ids(0, 10));
