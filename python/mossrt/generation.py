@@ -206,6 +206,8 @@ class Stream(Iterator[Chunk]):
         return self
 
     def __next__(self) -> Chunk:
+        if self._done:  # also while close() on another thread ends it
+            raise StopIteration
         if not self._running.acquire(blocking=False):
             raise ValueError("the stream is in use by another thread")
         try:

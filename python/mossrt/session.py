@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from mossrt.model import Model
 
 
-@dataclass(frozen=True)
+@dataclass
 class HookCall:
     """What a hook is given.
 
     name, layer: the point (layer None where it has none). position: of row 0 in the sequence.
-    values: float32 [rows, width]; what is written into it goes on. The array may be kept: it is
-    the hook's own and changes no more afterwards.
+    values: float32 [rows, width]; what is written into it, or assigned to it, goes on. The array
+    may be kept: it is the hooks' own and changes no more after the call.
     """
 
     name: str
@@ -77,6 +77,8 @@ def _dispatcher(fns: list[HookFn]) -> Callable[[str, int, int, NDArray[np.float3
                     f"the hook at {name!r} must return None, found {type(result).__name__}; to "
                     "change values, write into call.values[...]"
                 )
+        if call.values is not values:
+            values[...] = call.values
 
     return call_all
 

@@ -1,0 +1,214 @@
+"""What the commands share: options, output, exit codes."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, ParamSpec
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from mossrt.errors import Code, Error
+from mossrt.model import Model
+from mossrt.tokenizer import Tokenizer
+
+P = ParamSpec("P")
+
+FAILED, USAGE, BAD_MODEL, NO_MEMORY, INTERRUPTED = 1, 2, 3, 4, 130
+_EXIT_CODES = {
+    Code.INVALID_ARGUMENT: USAGE,
+    Code.NOT_FOUND: BAD_MODEL,
+    Code.IO: BAD_MODEL,
+    Code.FORMAT: BAD_MODEL,
+    Code.UNSUPPORTED: BAD_MODEL,
+    Code.OUT_OF_MEMORY: NO_MEMORY,
+    Code.CANCELLED: INTERRUPTED,
+}
+
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+ModelPath = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Checkpoint directory, or owner/name of the hub.")
+]
+Dtype = Annotated[
+    str, typer.Option(help="auto, float32, float16 or bfloat16; auto keeps the file's.")
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Threads that compute; default: physical cores.")
+]
+Backend = Annotated[
+    str, typer.Option(help="native, reference, eigen, openblas or cblas:/path/lib.so.")
+]
+Architecture = Annotated[
+    str | None, typer.Option(help="Where config.json cannot tell, as codegen2.")
+]
+KvDtype = Annotated[str | None, typer.Option(help="Cache: float32 (default) or bfloat16.")]
+Context = Annotated[int | None, typer.Option(min=1, help="Most tokens of prompt and answer.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+MaxNewTokens = Annotated[
+    int | None,
+    typer.Option("--max-new-tokens", "-n", min=-1, help="-1: until the context is full."),
+]
+DoSample = Annotated[
+    bool | None, typer.Option("--do-sample/--greedy", help="Draw at random, or take the best.")
+]
+Temperature = Annotated[float | None, typer.Option(min=0.0, help="Logits are divided by it.")]
+TopK = Annotated[int | None, typer.Option(min=0, help="Keep the k most probable tokens.")]
+TopP = Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Keep this probability mass.")]
+MinP = Annotated[
+    float | None, typer.Option(min=0.0, max=1.0, help="Keep this share of the best's probability.")
+]
+RepetitionPenalty = Annotated[float | None, typer.Option(min=0.0, help="1 is off.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Equal seeds give equal text.")]
+Stop = Annotated[
+    list[str] | None, typer.Option(help="Text that ends generation; may be given several times.")
+]
+More = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option", "-o", metavar="KEY=VALUE", help="Any other generation option, as min_p=0.1."
+    ),
+]
+ShowStats = Annotated[
+    bool | None, typer.Option("--stats/--no-stats", help="Speed on stderr; default: on a terminal.")
+]
+
+
+def fail(message: str, code: int = FAILED) -> NoReturn:
+    """Says why on stderr and exits."""
+    errors.print(Text.assemble(("error: ", "bold red"), message))
+    raise typer.Exit(code)
+
+
+def note(message: str) -> None:
+    """One line on stderr."""
+    errors.print(Text(message, style="dim"))
+
+
+def command(function: Callable[P, None]) -> Callable[P, None]:
+    """Turns exceptions into messages and exit codes."""
+
+    @functools.wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(encoding="utf-8", errors="replace")
+        try:
+            function(*args, **kwargs)
+            sys.stdout.flush()
+        except Error as error:
+            fail(str(error), _EXIT_CODES.get(error.code, FAILED))
+        except MemoryError as error:
+            fail(str(error) or "not enough memory", NO_MEMORY)
+        except BrokenPipeError:
+            # The reader has gone; nothing is left to write when Python flushes at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(FAILED) from None
+        except (ValueError, TypeError) as error:
+            fail(str(error), USAGE)
+        except KeyboardInterrupt:
+            errors.print()
+            raise typer.Exit(INTERRUPTED) from None
+
+    return guarded
+
+
+def print_json(value: object) -> None:
+    """One JSON value on stdout."""
+    print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def print_table(table: Any) -> None:
+    """On stdout; as wide as it needs to be, and without padding, where nobody looks at it."""
+    if sys.stdout.isatty():
+        Console().print(table)
+        return
+    console = Console(width=10_000, file=io.StringIO(), highlight=False)
+    with console.capture() as capture:
+        console.print(table)
+    lines = [line.rstrip() for line in capture.get().splitlines()]
+    print("\n".join(lines).strip("\n"))
+
+
+def load(
+    path: str, dtype: str, threads: int | None, backend: str, architecture: str | None
+) -> Model:
+    """A model, with a progress bar on a terminal, and its notes where somebody can read them."""
+    model = Model.from_pretrained(
+        path, dtype, threads, backend, progress=True, architecture=architecture
+    )
+    if sys.stderr.isatty():
+        for text in model.info["notes"]:
+            note(f"note: {text}")
+    return model
+
+
+def open_tokenizer(path: str, added_tokens: str = "lossless") -> Tokenizer:
+    """Only the tokenizer of a checkpoint."""
+    return Tokenizer.from_pretrained(path, added_tokens)
+
+
+def text_input(given: str | None, file: Path | None, what: str) -> str:
+    """A text from the command line, a file or stdin ("-", or nothing with something piped in)."""
+    if given is not None and file is not None:
+        fail(f"give the {what} or a file, not both", USAGE)
+    if given is not None and given != "-":
+        return given
+    if file is not None:
+        try:
+            return file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            fail(f"{file}: {error}", USAGE)
+    if given is None and sys.stdin.isatty():
+        fail(f"there is no {what}: give it as an argument, or pipe it in", USAGE)
+    try:
+        return sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        fail(f"the {what} on stdin is not UTF-8: {error}", USAGE)
+
+
+def parse_ids(text: str) -> list[int]:
+    """Ids separated by spaces or commas, or a JSON list of them."""
+    words = text.replace(",", " ").replace("[", " ").replace("]", " ").split()
+    try:
+        return [int(word) for word in words]
+    except ValueError:
+        fail(f"ids are numbers separated by spaces or commas, found {text.strip()[:60]!r}", USAGE)
+
+
+def more_options(given: list[str] | None) -> dict[str, object]:
+    """KEY=VALUE pairs; a value is JSON if it can be read so, else a string."""
+    options: dict[str, object] = {}
+    for pair in given or []:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            fail(f"--option needs KEY=VALUE, found {pair!r}", USAGE)
+        try:
+            options[key] = json.loads(value)
+        except json.JSONDecodeError:
+            options[key] = value
+    return options
+
+
+def human_bytes(n: float) -> str:
+    """1536 -> "1.5 KiB"."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if n < 1024 or unit == "GiB":
+            break
+        n /= 1024
+    return f"{n:.0f} {unit}" if unit == "B" else f"{n:.2f} {unit}"
+
+
+def human_count(n: int) -> str:
+    """5517824 -> "5.52 M"."""
+    for size, unit in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if n >= size:
+            return f"{n / size:.2f} {unit}"
+    return str(n)

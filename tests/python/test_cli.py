@@ -1,0 +1,382 @@
+"""The command: results on stdout, all else on stderr, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mossrt
+from conftest import LLAMA, MOSS, TRAINED
+
+COMMAND = [sys.executable, "-m", "mossrt"]
+QUESTION = "<|Human|>: Hello!<eoh>\n<|MOSS|>:"
+
+
+def run(*arguments: Any, stdin: str | bytes = b"", code: int = 0) -> tuple[str, str]:
+    done = subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        input=stdin.encode() if isinstance(stdin, str) else stdin,
+        capture_output=True,
+        timeout=120,
+    )
+    out, err = done.stdout.decode(), done.stderr.decode()
+    assert done.returncode == code, (done.returncode, out, err)
+    assert "Traceback" not in err
+    if code != 0:
+        assert err.strip()
+    return out, err
+
+
+def test_help_and_version() -> None:
+    out, err = run("--help")
+    for command in ("generate", "chat", "tokenize", "inspect", "bench", "doctor"):
+        assert command in out
+        assert "--help" in run(command, "--help")[0]
+    assert err == ""
+    assert run("--version")[0].strip() == mossrt.version
+    assert "mossrt" in run("--show-completion", "bash")[0]
+
+
+def test_the_installed_script_is_the_same() -> None:
+    program = "import sys; from mossrt.cli import main; sys.argv = ['mossrt', '--version']; main()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, mossrt.version)
+
+
+def test_generate_prints_the_text_alone() -> None:
+    out, err = run("generate", TRAINED, QUESTION, "--parse-special", "--greedy")
+    model = mossrt.Model.from_pretrained(TRAINED)
+    assert out == model.generate(QUESTION, parse_special=True, do_sample=False).text + "\n"
+    assert err == ""
+    echoed, _ = run("generate", TRAINED, QUESTION, "--parse-special", "--greedy", "--echo")
+    assert echoed == QUESTION + out
+    _, err = run("generate", TRAINED, QUESTION, "--parse-special", "--greedy", "--stats")
+    assert "per second" in err
+
+
+def test_generate_from_stdin_and_files(tmp_path: Path) -> None:
+    expected, _ = run("generate", TRAINED, QUESTION, "--parse-special", "--greedy")
+    piped, _ = run("generate", TRAINED, "--parse-special", "--greedy", stdin=QUESTION + "\n")
+    dashed, _ = run("generate", TRAINED, "-", "--parse-special", "--greedy", stdin=QUESTION)
+    file = tmp_path / "prompt.txt"
+    file.write_text(QUESTION + "\n", encoding="utf-8")
+    read, _ = run("generate", TRAINED, "-f", file, "--parse-special", "--greedy")
+    assert piped == dashed == read == expected
+
+
+def test_generate_as_json() -> None:
+    out, err = run(
+        "generate", MOSS, "hello", "--json", "-n", 4, "--seed", 3, "--do-sample", "-o",
+        "top_logprobs=2", "--stop", "zzz", "--temperature", 1.5, "--top-p", 0.9,
+    )  # fmt: skip
+    found = json.loads(out)
+    assert err == ""
+    options = {option["key"]: option for option in found["options"]}
+    assert options["seed"] == {"key": "seed", "value": 3, "origin": "argument"}
+    assert options["stop"]["value"] == ["zzz"]
+    assert options["temperature"]["value"] == 1.5
+    assert len(found["ids"]) == len(found["logprobs"]) == len(found["top_logprobs"]) == 4
+    assert found["finish_reason"] == "length"
+    assert found["stats"]["new_tokens"] == 4
+    model = mossrt.Model.from_pretrained(MOSS)
+    out_here = model.generate("hello", 4, True, 3, stop=["zzz"], temperature=1.5, top_p=0.9)
+    assert found["ids"] == [int(i) for i in out_here.ids]
+
+
+def test_models_without_tokenizer_take_and_give_ids() -> None:
+    out, _ = run("generate", LLAMA, "14, 15 16", "--ids", "-n", 3, "--greedy")
+    expected = mossrt.Model.from_pretrained(LLAMA).generate([14, 15, 16], 3, False)
+    assert out.split() == [str(i) for i in expected.ids]
+
+
+def test_tokenize_both_ways() -> None:
+    text = "Hello 世界 <eom>\n"
+    tokenizer = mossrt.Tokenizer.from_pretrained(TRAINED)
+    out, err = run("tokenize", TRAINED, stdin=text)
+    assert [int(word) for word in out.split()] == [int(i) for i in tokenizer.encode(text)]
+    assert err == ""
+    assert run("tokenize", TRAINED, "--decode", stdin=out)[0] == text
+    assert run("tokenize", TRAINED, "--count", stdin=text)[0] == f"{len(out.split())}\n"
+    special, _ = run("tokenize", TRAINED, text, "--parse-special")
+    assert str(tokenizer.token_id("<eom>")) in special.split()
+    found = json.loads(run("tokenize", TRAINED, text, "--json")[0])
+    assert found["count"] == len(found["ids"]) == len(found["tokens"]) == len(out.split())
+    assert len(run("tokenize", TRAINED, "Hello", "--show")[0].splitlines()) == len(
+        tokenizer.encode("Hello")
+    )
+    assert json.loads(run("tokenize", TRAINED, "39", "--decode", "--json")[0]) == {"text": "H"}
+
+
+def test_inspect() -> None:
+    out, err = run("inspect", MOSS)
+    assert err == ""
+    for word in ("moss", "float16", "transformer.h.*.attn.qkv_proj.weight", "memory needed"):
+        assert word in out
+    assert "transformer.h.1.attn.qkv_proj.weight" in run("inspect", MOSS, "--tensors")[0]
+    found = json.loads(run("inspect", MOSS, "--json", "--context", 100)[0])
+    need = found["memory_needed"]
+    assert need["kv_cache"] == 100 * found["memory"]["kv_per_token"]
+    assert need["peak"] >= need["weights"] + need["embedding"] + need["kv_cache"]
+    assert {"name", "dtype", "shape", "bytes", "use"} == set(found["tensors"][0])
+
+
+def test_doctor() -> None:
+    out, _ = run("doctor", "--no-bandwidth")
+    for word in ("instruction set", "threads", "cgroup quota", "huge pages", "not measured"):
+        assert word in out
+    found = json.loads(run("doctor", "--json")[0])
+    assert found["bandwidth"] > 1e8
+    assert found["isa"] in {table["name"] for table in found["kernel_tables"]}
+
+
+def test_bench() -> None:
+    out, _ = run("bench", MOSS, "-p", 32, "-n", 8, "-r", 2)
+    assert "pp32" in out
+    assert "tg8" in out
+    assert out.startswith("| model")
+    found = json.loads(run("bench", MOSS, "-p", 32, "-n", 8, "-r", 2, "--json")[0])
+    assert [one["test"] for one in found] == ["pp32", "tg8"]
+    for one in found:
+        assert one["tokens_per_second"] > 0
+        assert len(one["samples"]) == 2
+    assert found[0]["bandwidth_share"] is None
+    assert found[1]["bandwidth_share"] > 0
+    run("bench", MOSS, "-p", 5000, code=1)
+
+
+def test_chat_keeps_the_conversation(tmp_path: Path) -> None:
+    lines = ["Hello!", "Who are you?", "<eoh>"]
+    out, err = run("chat", TRAINED, "--greedy", stdin="\n".join([*lines, ""]))
+    assert err == ""
+    plain = out.splitlines()
+    found = [
+        json.loads(line)
+        for line in run("chat", TRAINED, "--greedy", "--json", stdin="\n".join(lines))[
+            0
+        ].splitlines()
+    ]
+    assert [one["question"] for one in found] == lines
+    assert plain[0] == found[0]["answer"]
+    assert "MOSS" in found[0]["answer"]
+    # The same by hand; the last question is plain text, although it looks like a token.
+    model = mossrt.Model.from_pretrained(TRAINED)
+    tokenizer = model.tokenizer
+    eoh, eom = tokenizer.token_id("<eoh>"), tokenizer.token_id("<eom>")
+    assert eoh is not None
+    ids: list[int] = []
+    for line, one in zip(lines, found, strict=True):
+        ids += [*tokenizer.encode(f"<|Human|>: {line}"), eoh, *tokenizer.encode("\n<|MOSS|>:")]
+        expected = model.generate(ids, do_sample=False, eos_token_id=[eom])
+        assert one["ids"] == [int(i) for i in expected.ids]
+        assert one["answer"] == expected.text.lstrip()
+        ids += [*one["ids"], *([] if one["ids"][-1] == eom else [eom]), *tokenizer.encode("\n")]
+
+
+def test_chat_with_a_meta_instruction(tmp_path: Path) -> None:
+    meta = tmp_path / "meta.txt"
+    meta.write_text("You are MOSS.\n", encoding="utf-8")
+    plain = json.loads(run("chat", TRAINED, "--json", "--greedy", stdin="Hello!")[0])
+    out, _ = run("chat", TRAINED, "--json", "--greedy", "--meta", meta, stdin="Hello!")
+    extra = len(mossrt.Tokenizer.from_pretrained(TRAINED).encode("You are MOSS.\n"))
+    found = json.loads(out)
+    assert found["stats"]["prompt_tokens"] == plain["stats"]["prompt_tokens"] + extra
+
+
+def test_chat_with_other_models_continues() -> None:
+    codegen = MOSS.parent / "codegen"
+    out, _ = run("chat", codegen, "--greedy", "-n", 3, "--json", stdin="hello\n\nagain\n")
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [one["question"] for one in found] == ["hello", "again"]
+    expected = mossrt.Model.from_pretrained(codegen).generate("hello", 3, False)
+    assert found[0]["ids"] == [int(i) for i in expected.ids]
+
+
+def test_chat_with_a_full_context() -> None:
+    out, err = run("chat", TRAINED, "--context", 12, "--greedy", stdin="Hello!\n", code=1)
+    assert "context" in err
+    assert out.strip()  # as far as it came
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["frob"], 2, "frob"),
+        (["generate"], 2, "MODEL"),
+        (["generate", MOSS, "hi", "--temprature", "1"], 2, "temprature"),
+        (["generate", MOSS, "hi", "--temperature", "x"], 2, "temperature"),
+        (["generate", MOSS, "hi", "--top-p", "2"], 2, "top-p"),
+        (["generate", MOSS, "hi", "-o", "temprature=1"], 2, 'did you mean "temperature"'),
+        (["generate", MOSS, "hi", "-o", "temperature"], 2, "KEY=VALUE"),
+        (["generate", MOSS, "hi", "--dtype", "int3"], 2, "int3"),
+        (["generate", MOSS, "1 x", "--ids"], 2, "numbers"),
+        (["generate", MOSS, "99999", "--ids"], 2, "99999"),
+        (["generate", MOSS, ""], 2, "empty"),
+        (["generate", MOSS, "-f", "nowhere.txt"], 2, "nowhere.txt"),
+        (["generate", MOSS, "hi", "-f", "README.md"], 2, "not both"),
+        (["generate", MOSS], 2, "empty"),  # nothing piped in
+        (["tokenize", MOSS, "--decode", "1 2 abc"], 2, "numbers"),
+        (["chat", MOSS, "-o", "top_q=1"], 2, "top_q"),
+        (["chat", MOSS, "--meta", "nowhere.txt"], 2, "nowhere.txt"),
+        (["generate", "nowhere", "hi"], 3, "nowhere"),
+        (["generate", "tests", "hi"], 3, "config.json"),
+        (["inspect", "nowhere"], 3, "nowhere"),
+        (["tokenize", LLAMA, "hi"], 3, "tokenizer"),
+        (["generate", LLAMA, "hi"], 3, "tokenizer"),
+        (["bench", "nowhere"], 3, "nowhere"),
+    ],
+)
+def test_exit_codes(arguments: list[Any], code: int, text: str) -> None:
+    out, err = run(*arguments, code=code)
+    assert text in err
+    assert out == ""
+
+
+def test_damaged_models_and_too_little_memory(tmp_path: Path) -> None:
+    damaged = tmp_path / "moss"
+    shutil.copytree(MOSS, damaged, ignore=shutil.ignore_patterns("reference"))
+    shard = damaged / "pytorch_model-00001-of-00002.bin"
+    shard.write_bytes(shard.read_bytes()[:1000])
+    assert "pytorch_model-00001" in run("generate", damaged, "hi", code=3)[1]
+    program = (
+        "import sys, mossrt.cli.common as c, mossrt\n"
+        "@c.command\n"
+        f"def load(): mossrt.Model.from_pretrained({str(MOSS)!r}, memory_limit=1000)\n"
+        "import typer\n"
+        "try: load()\n"
+        "except typer.Exit as e: sys.exit(e.exit_code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 4
+    assert "weights" in done.stderr
+
+
+def test_input_that_is_no_utf8() -> None:
+    assert "UTF-8" in run("generate", MOSS, stdin=b"a\xff", code=2)[1]
+    assert "UTF-8" in run("chat", MOSS, stdin=b"a\xff\n", code=2)[1]
+    done = subprocess.run([*map(os.fsencode, COMMAND), b"tokenize", os.fsencode(MOSS), b"a\xff"],
+                          capture_output=True)  # fmt: skip
+    assert done.returncode == 2
+
+
+def test_output_is_utf8_whatever_the_locale() -> None:
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ids = mossrt.Tokenizer.from_pretrained(TRAINED).encode("世界")
+    done = subprocess.run(
+        [*COMMAND, "tokenize", str(TRAINED), "--decode", " ".join(map(str, ids))],
+        env=environment,
+        capture_output=True,
+    )
+    assert done.stdout.decode() == "世界"
+
+
+def test_a_reader_that_leaves() -> None:
+    with subprocess.Popen(
+        [*COMMAND, "generate", str(MOSS), "hello", "-n", "1000", "--do-sample", "-o", "min_new_tokens=1000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(1)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 1
+
+
+def test_ctrl_c() -> None:
+    prompt = " ".join(str(i % 1400) for i in range(1000))
+    with subprocess.Popen(
+        [*COMMAND, "generate", str(TRAINED), prompt, "--ids", "--backend", "reference",
+         "--threads", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        time.sleep(3)  # starts in about one; the prompt takes many
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert (out, err.strip()) == (b"", b"")
+
+
+class Terminal:
+    """A program that believes that somebody sits there."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            environment = os.environ | {"TERM": "dumb", "COLUMNS": "100"}
+            os.execve(sys.executable, [*COMMAND, *map(str, arguments)], environment)
+        self.seen = ""
+
+    def wait_for(self, text: str, seconds: float = 60) -> str:
+        """All that came up to and with `text`, which is then forgotten."""
+        end = time.monotonic() + seconds
+        while text not in self.seen:
+            ready, _, _ = select.select([self.fd], [], [], max(0.0, end - time.monotonic()))
+            assert ready, f"no {text!r} in {self.seen!r}"
+            try:
+                data = os.read(self.fd, 4096)
+            except OSError:  # the other side has closed
+                data = b""
+            assert data, f"no {text!r} in {self.seen!r}"
+            self.seen += data.decode(errors="replace")
+        found, _, self.seen = self.seen.partition(text)
+        return found + text
+
+    def type(self, text: str) -> None:
+        os.write(self.fd, text.encode())
+
+    def exit_code(self) -> int:
+        try:
+            while os.read(self.fd, 4096):
+                pass
+        except OSError:
+            pass
+        os.close(self.fd)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def test_chat_on_a_terminal() -> None:
+    terminal = Terminal("chat", TRAINED, "--greedy")
+    terminal.wait_for("/new starts over")
+    terminal.wait_for("> ")
+    terminal.type("Hello!\n")
+    assert "MOSS" in terminal.wait_for("> ")
+    terminal.type("/new\n")
+    terminal.wait_for("> ")
+    terminal.type("Who are you?\n")
+    assert "MOSS" in terminal.wait_for("> ")
+    terminal.type("/exit\n")
+    assert terminal.exit_code() == 0
+
+
+def test_ctrl_c_at_the_prompt_of_a_chat() -> None:
+    terminal = Terminal("chat", MOSS)
+    terminal.wait_for("> ")
+    terminal.type("\x03")
+    assert terminal.exit_code() == 130
+
+
+def test_ctrl_c_stops_an_answer_and_the_chat_goes_on() -> None:
+    terminal = Terminal("chat", TRAINED, "--backend", "reference", "--threads", "1", "-n", "900",
+                        "-o", "min_new_tokens=900")  # fmt: skip
+    terminal.wait_for("> ")
+    terminal.type("hello\n")
+    terminal.wait_for("hello\r\n")
+    time.sleep(1)
+    terminal.type("\x03")
+    terminal.wait_for("> ")
+    terminal.type("\x04")
+    assert terminal.exit_code() == 0
