@@ -22,6 +22,13 @@ void* operator new(std::size_t size) {
   throw std::bad_alloc();
 }
 
+// Sanitizers bring a form of their own for each that is not replaced, and pair none of them with
+// free.
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  count.fetch_add(1, std::memory_order_relaxed);
+  return std::malloc(size == 0 ? 1 : size);
+}
+
 void* operator new(std::size_t size, std::align_val_t alignment) {
   count.fetch_add(1, std::memory_order_relaxed);
   const auto a = static_cast<std::size_t>(alignment);
