@@ -53,11 +53,15 @@ def main() -> int:
         long, calls = instructions(program, model, mode, LONG)
         per_token[mode] = (long - short) / (LONG - SHORT)
         cost = per_token[mode] / per_token["none"] - 1
-        print(f"{mode:7} {per_token[mode]:12.1f} instructions a token, {100 * cost:+.4f} %, {calls} calls")
+        print(
+            f"{mode:7} {per_token[mode]:12.1f} instructions a token, {100 * cost:+.4f} %, {calls} calls"
+        )
         if (calls > 0) != (mode == "used"):
             sys.exit(f"{mode}: the hook was called {calls} times")
         if mode in ("empty", "unused") and cost >= LIMIT:
-            sys.exit(f"{mode}: costs {100 * cost:.4f} % of decoding, expected less than {100 * LIMIT} %")
+            sys.exit(
+                f"{mode}: costs {100 * cost:.4f} % of decoding, expected less than {100 * LIMIT} %"
+            )
     if per_token["used"] <= per_token["none"]:
         sys.exit("a hook that is called costs nothing: the measurement sees nothing")
     return 0
