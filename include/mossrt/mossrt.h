@@ -309,7 +309,8 @@ MOSSRT_API mossrt_error* mossrt_session_create(const mossrt_model* model, const 
 
 MOSSRT_API void mossrt_session_free(mossrt_session* s);
 
-/* Appends n tokens; n = 0 evaluates only what a generation appended last and left. o: MOSSRT_OPTIONS_EVAL or NULL; its keys say what to keep: "logits"
+/* Appends n tokens; n = 0 evaluates only what a generation appended last and left. o:
+ * MOSSRT_OPTIONS_EVAL or NULL; its keys say what to keep: "logits"
  * ("none", "last" (default) or "all") and "hidden" (a list of layers). Stage of m: "prefill", in
  * tokens. MOSSRT_E_CONTEXT_FULL if they do not fit; nothing has changed then. After
  * MOSSRT_E_CANCELLED or MOSSRT_E_CALLBACK the tokens of finished chunks stay: see

@@ -1,6 +1,9 @@
 /* The header is C: included twice, used by name, compiled as every standard. */
+/* It would drop the second include. */
+/* clang-format off */
 #include "mossrt/mossrt.h"
 #include "mossrt/mossrt.h"
+/* clang-format on */
 
 static int32_t Tick(void* user, const char* stage, uint64_t done, uint64_t total) {
   (void)user;
