@@ -560,6 +560,7 @@ TEST_F(ModelTest, TokenizerAndDetok) {
   }
   EXPECT_EQ(pieces, text);
   EXPECT_EQ(bytes, text);
+  mossrt_free(ids);
   // An incomplete code point waits, and becomes U+FFFD when it is given up.
   ASSERT_TRUE(Succeeds(mossrt_tokenizer_encode(t, "\xE4\xB8\x96", 3, 0, &ids, &n)));
   const char* piece = nullptr;
