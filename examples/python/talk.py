@@ -9,7 +9,7 @@ import sys
 import mossrt
 
 BUNDLED = pathlib.Path(__file__).resolve().parents[1] / "tiny-moss" / "model"
-QUESTIONS = ("Hello!", "What is the capital of France?", "中国的首都是哪里?", "Who are you?")
+QUESTIONS = ("Hello!", "日本的首都是哪里？", "What is the capital of France?", "Who are you?")
 
 
 def main() -> None:
