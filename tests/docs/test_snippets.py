@@ -42,3 +42,13 @@ def test_blocks_run(page, tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip(), "the blocks of a page show something"
+
+
+def test_conversation_of_the_quickstart():
+    program = ROOT / "examples/python/talk.py"
+    result = subprocess.run(
+        [sys.executable, program], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert "The capital of France is Paris." in result.stdout
+    assert "日本的首都是东京。" in result.stdout
