@@ -97,7 +97,9 @@ stage_release() {
   # The compiler and the warnings of the build above, so that ccache knows every object but the binding's.
   if step "release: pip install ." env CC=gcc CXX=g++ "$VENV/bin/pip" install -q --no-build-isolation \
     -Ccmake.define.MOSSRT_WERROR=ON .; then
-    step "release: pytest" "$VENV/bin/python" -m pytest --junitxml="$RESULTS/release-pytest.xml" || true
+    # Tests of Ctrl-C need it unignored, which it is not in a shell's background job.
+    step "release: pytest" timeout 1200 env --default-signal=INT \
+      "$VENV/bin/python" -m pytest --junitxml="$RESULTS/release-pytest.xml" || true
     lint
   fi
 }
