@@ -17,8 +17,8 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache that holds somebody/tiny-moss as huggingface_hub lays it out: links to blobs."""
-    hub = pytest.importorskip("huggingface_hub", reason="repositories of the hub")
-    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
+    pytest.importorskip("huggingface_hub", reason="repositories of the hub")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     repository = tmp_path / "models--somebody--tiny-moss"
     blobs, snapshot = repository / "blobs", repository / "snapshots" / COMMIT
     blobs.mkdir(parents=True)
