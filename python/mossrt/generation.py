@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mossrt import _mossrt
 from mossrt._options import to_json
 from mossrt.errors import Cancelled
-from mossrt.monitor import Monitor, Progress, monitor_for
+from mossrt.monitor import Monitor, Progress, Watch
 
 if TYPE_CHECKING:
     from mossrt.session import Session
@@ -163,7 +163,8 @@ class Stream(Iterator[Chunk]):
         # Wrong options are found before a long prompt is evaluated.
         self.options = session.model.generation_options(**options)
         self._processors = processor_list(processors)
-        self._monitor = monitor_for(monitor, progress)
+        self._watch = Watch(monitor, progress)
+        self._monitor = self._watch.monitor
         self._generation: _mossrt.Generation | None = None
         self._prompt_tokens = 0
         self._new_tokens = 0
@@ -235,7 +236,8 @@ class Stream(Iterator[Chunk]):
     def _start(self) -> _mossrt.Generation:
         start = time.perf_counter()
         if len(self._ids):
-            self._session._session.eval(self._ids, "", self._monitor)
+            with self._watch:
+                self._session._session.eval(self._ids, "", self._monitor)
         self._prompt_seconds = time.perf_counter() - start
         self._prompt_tokens = len(self._ids)
         generation = _mossrt.Generation(self._session._session, self._json, self._monitor)

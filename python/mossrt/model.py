@@ -23,7 +23,7 @@ from mossrt.generation import (
     iterate,
     parse_options,
 )
-from mossrt.monitor import Monitor, Progress, monitor_for
+from mossrt.monitor import Monitor, Progress, Watch
 from mossrt.session import Session
 from mossrt.tokenizer import Ids, Tokenizer
 
@@ -94,10 +94,9 @@ class Model:
         monitor: Monitor | None = None,
         progress: Progress = False,
     ) -> Model:
-        watch = monitor_for(monitor, progress)
-        return cls(
-            _mossrt.Model.load(path_bytes(folder), to_json(options), watch), (folder, options)
-        )
+        with Watch(monitor, progress) as watch:
+            model = _mossrt.Model.load(path_bytes(folder), to_json(options), watch)
+        return cls(model, (folder, options))
 
     def __reduce__(self) -> tuple[object, ...]:
         return Model._open, self._recipe

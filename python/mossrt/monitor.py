@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
+from types import TracebackType
 from typing import TypeAlias
 
 from mossrt import _mossrt
@@ -43,23 +45,43 @@ class Monitor:
         raise TypeError("a Monitor belongs to a call of this process and cannot be pickled")
 
 
-def monitor_for(monitor: Monitor | None, progress: Progress) -> _mossrt.Monitor:
-    """The monitor of a call: the caller's own, or a new one that shows progress if asked."""
-    if monitor is not None:
-        if progress:
-            raise ValueError("give progress to the Monitor, or leave monitor out, not both")
-        if not isinstance(monitor, Monitor):
-            raise TypeError(f"monitor must be a mossrt.Monitor, found {type(monitor).__name__}")
-        return monitor._monitor
-    if progress is True:
-        return _mossrt.Monitor(ProgressBar()) if sys.stderr.isatty() else _mossrt.Monitor()
-    if not progress:
-        return _mossrt.Monitor()
-    return Monitor(progress)._monitor
+class Watch:
+    """What one call looks at: the caller's monitor, or a new one that shows progress if asked.
+
+    As a context manager it takes a bar away that a failed call has left.
+    """
+
+    def __init__(self, monitor: Monitor | None, progress: Progress) -> None:
+        self._bar: ProgressBar | None = None
+        if monitor is not None:
+            if progress:
+                raise ValueError("give progress to the Monitor, or leave monitor out, not both")
+            if not isinstance(monitor, Monitor):
+                raise TypeError(f"monitor must be a mossrt.Monitor, found {type(monitor).__name__}")
+            self.monitor = monitor._monitor
+        elif progress is True and sys.stderr.isatty():
+            self._bar = ProgressBar()
+            self.monitor = _mossrt.Monitor(self._bar)
+        else:
+            self.monitor = Monitor(None if isinstance(progress, bool) else progress)._monitor
+
+    def __enter__(self) -> _mossrt.Monitor:
+        return self.monitor
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
 
 
 class ProgressBar:
-    """A bar on stderr that vanishes at the end of its stage."""
+    """A bar on stderr for stages that take longer than a moment; it vanishes at their end."""
+
+    PATIENCE = 0.5  # seconds
 
     def __init__(self) -> None:
         from rich import progress
@@ -75,21 +97,27 @@ class ProgressBar:
             # Drawn by the ticks: a thread of its own would outlive a call that fails.
             auto_refresh=False,
         )
-        self._tasks: dict[str, progress.TaskID] = {}
+        self._task: progress.TaskID | None = None
+        self._stage = ""
+        self._begin = 0.0
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        if stage not in self._tasks:
-            if done >= total:
-                return  # over before there was anything to show
-            self._tasks[stage] = self._bar.add_task(stage)
-            self._bar.start()
-        self._bar.update(self._tasks[stage], completed=done, total=total, refresh=True)
+        if total <= 1:
+            return  # each new token, evaluated on its own
+        if stage != self._stage:
+            self._stage, self._begin = stage, time.monotonic()
         if done >= total:
             self.stop()
+        elif self._task is not None:
+            self._bar.update(self._task, completed=done, refresh=True)
+        elif time.monotonic() - self._begin > self.PATIENCE:
+            self._task = self._bar.add_task(stage, completed=done, total=total)
+            self._bar.start()
 
     def stop(self) -> None:
         """Takes the bar away."""
-        self._bar.stop()
-        for task in self._tasks.values():
-            self._bar.remove_task(task)
-        self._tasks.clear()
+        if self._task is not None:
+            self._bar.stop()
+            self._bar.remove_task(self._task)
+            self._task = None
+        self._stage = ""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mossrt import _mossrt
 from mossrt._options import to_json
 from mossrt.generation import Chunk, Output, Processors, Stream, collect, iterate
-from mossrt.monitor import Monitor, Progress, monitor_for
+from mossrt.monitor import Monitor, Progress, Watch
 from mossrt.tokenizer import Ids
 
 if TYPE_CHECKING:
@@ -150,7 +150,8 @@ class Session:
             mossrt.Cancelled and KeyboardInterrupt (the tokens of finished chunks stay).
         """
         options = to_json({"logits": logits, "hidden": list(hidden)})
-        self._session.eval(ids, options, monitor_for(monitor, progress))
+        with Watch(monitor, progress) as watch:
+            self._session.eval(ids, options, watch)
 
     @property
     def logits(self) -> NDArray[np.float32]:

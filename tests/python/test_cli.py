@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,16 @@ def test_help_and_version() -> None:
         assert "--help" in run(command, "--help")[0]
     assert err == ""
     assert run("--version")[0].strip() == mossrt.version
-    assert "mossrt" in run("--show-completion", "bash")[0]
+
+
+def test_shell_completion() -> None:
+    environment = os.environ | {
+        "_MOSSRT_COMPLETE": "complete_bash",
+        "COMP_WORDS": "mossrt gen",
+        "COMP_CWORD": "1",
+    }
+    done = subprocess.run(COMMAND, env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["generate"], done.stderr
 
 
 def test_the_installed_script_is_the_same() -> None:
@@ -316,9 +326,10 @@ class Terminal:
     def __init__(self, *arguments: Any) -> None:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
-            environment = os.environ | {"TERM": "dumb", "COLUMNS": "100"}
+            environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
             os.execve(sys.executable, [*COMMAND, *map(str, arguments)], environment)
         self.seen = ""
+        self.ended = False
 
     def wait_for(self, text: str, seconds: float = 60) -> str:
         """All that came up to and with `text`, which is then forgotten."""
@@ -338,45 +349,76 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self.fd, text.encode())
 
-    def exit_code(self) -> int:
+    def exit_code(self, seconds: float = 60) -> int:
+        """Reads until the program ends; kills it if it does not."""
+        end = time.monotonic() + seconds
         try:
-            while os.read(self.fd, 4096):
-                pass
-        except OSError:
+            while select.select([self.fd], [], [], max(0.0, end - time.monotonic()))[0]:
+                if not os.read(self.fd, 4096):
+                    break
+            else:
+                os.kill(self.pid, signal.SIGKILL)
+        except OSError:  # the other side has closed
             pass
         os.close(self.fd)
+        self.ended = True
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
-def test_chat_on_a_terminal() -> None:
-    terminal = Terminal("chat", TRAINED, "--greedy")
-    terminal.wait_for("/new starts over")
-    terminal.wait_for("> ")
-    terminal.type("Hello!\n")
-    assert "MOSS" in terminal.wait_for("> ")
-    terminal.type("/new\n")
-    terminal.wait_for("> ")
-    terminal.type("Who are you?\n")
-    assert "MOSS" in terminal.wait_for("> ")
-    terminal.type("/exit\n")
-    assert terminal.exit_code() == 0
+@pytest.fixture
+def terminal() -> Iterator[Callable[..., Terminal]]:
+    """Starts programs and leaves none behind."""
+    started: list[Terminal] = []
+
+    def start(*arguments: Any) -> Terminal:
+        started.append(Terminal(*arguments))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if not one.ended:
+            os.kill(one.pid, signal.SIGKILL)
+            os.waitpid(one.pid, 0)
 
 
-def test_ctrl_c_at_the_prompt_of_a_chat() -> None:
-    terminal = Terminal("chat", MOSS)
-    terminal.wait_for("> ")
-    terminal.type("\x03")
-    assert terminal.exit_code() == 130
+def test_chat_on_a_terminal(terminal: Callable[..., Terminal]) -> None:
+    shown = terminal("chat", TRAINED, "--greedy")
+    shown.wait_for("/new starts over")
+    shown.wait_for("> ")
+    shown.type("Hello!\n")
+    assert "MOSS" in shown.wait_for("> ")
+    shown.type("/new\n")
+    shown.wait_for("> ")
+    shown.type("Who are you?\n")
+    assert "MOSS" in shown.wait_for("> ")
+    shown.type("/exit\n")
+    assert shown.exit_code() == 0
 
 
-def test_ctrl_c_stops_an_answer_and_the_chat_goes_on() -> None:
-    terminal = Terminal("chat", TRAINED, "--backend", "reference", "--threads", "1", "-n", "900",
+def test_progress_of_a_long_prompt_on_a_terminal(terminal: Callable[..., Terminal]) -> None:
+    prompt = " ".join(str(i % 1400) for i in range(1000))
+    shown = terminal("generate", TRAINED, prompt, "--ids", "--backend", "reference",
+                        "--threads", "1")  # fmt: skip
+    shown.wait_for("prefill")
+    shown.type("\x03")
+    assert shown.exit_code() == 130
+
+
+def test_ctrl_c_at_the_prompt_of_a_chat(terminal: Callable[..., Terminal]) -> None:
+    shown = terminal("chat", MOSS)
+    shown.wait_for("> ")
+    shown.type("\x03")
+    assert shown.exit_code() == 130
+
+
+def test_ctrl_c_stops_an_answer_and_the_chat_goes_on(terminal: Callable[..., Terminal]) -> None:
+    shown = terminal("chat", TRAINED, "--backend", "reference", "--threads", "1", "-n", "900",
                         "-o", "min_new_tokens=900")  # fmt: skip
-    terminal.wait_for("> ")
-    terminal.type("hello\n")
-    terminal.wait_for("hello\r\n")
+    shown.wait_for("> ")
+    shown.type("hello\n")
+    shown.wait_for("hello\r\n")
     time.sleep(1)
-    terminal.type("\x03")
-    terminal.wait_for("> ")
-    terminal.type("\x04")
-    assert terminal.exit_code() == 0
+    shown.type("\x03")
+    shown.wait_for("> ")
+    shown.type("\x04")
+    assert shown.exit_code() == 0
