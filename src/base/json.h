@@ -15,8 +15,8 @@ namespace mossrt::runtime {
 
 using Json = nlohmann::json;
 
-// `what` names the text in messages ("config.json"). Refuses invalid UTF-8, nesting deeper than 64
-// and duplicate-free parsing is not promised: the last of two equal keys counts.
+// `what` names the text in messages ("config.json"). Refuses invalid UTF-8 and nesting
+// deeper than 64. The last of two equal keys counts, as in Python.
 absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view what);
 // As ParseJson, and the top level must be an object.
 absl::StatusOr<Json> ParseJsonObject(std::string_view text, std::string_view what);

@@ -57,7 +57,7 @@ class Checkpoint {
 };
 
 // Opens config.json and whatever weights stand beside it: model.safetensors(.index.json), else
-// pytorch_model.bin(.index.json), else misnamed shards; reads headers only. `verify` compares every
+// pytorch_model.bin(.index.json), else misnamed shards; reads headers only, compares every
 // byte range with its file's size; nothing is allocated that a header merely claims.
 absl::StatusOr<std::unique_ptr<Checkpoint>> OpenCheckpoint(std::unique_ptr<ByteSource> source);
 absl::StatusOr<std::unique_ptr<Checkpoint>> OpenCheckpoint(const std::string& directory);
