@@ -26,8 +26,10 @@ class Loops final : public rt::GemmBackend {
   std::string_view name() const override { return "loops"; }
   bool deterministic() const override { return true; }  // one chain per output, whatever the batch
   bool own_threads() const override { return false; }
-  rt::DType HeldAs(rt::DType) const override { return rt::DType::kF32; }
-  std::size_t PackedBytes(std::int64_t, std::int64_t, rt::DType) const override {
+  rt::WeightFormat HeldAs(const rt::WeightSource&, const rt::WeightFormat&) const override {
+    return rt::Dense(rt::DType::kF32);
+  }
+  std::size_t PackedBytes(const rt::WeightSource&, const rt::WeightFormat&) const override {
     return 0;
   }  // not from the arena
   absl::StatusOr<std::unique_ptr<rt::PackedWeight>> Pack(const rt::PackRequest& request,
@@ -35,7 +37,7 @@ class Loops final : public rt::GemmBackend {
     const rt::WeightSource& source = *request.source;
     if (source.dtype() != rt::DType::kF32)
       return absl::UnimplementedError("this example reads float32 files only");
-    auto rows = std::make_unique<Rows>(source.rows(), source.cols(), rt::DType::kF32);
+    auto rows = std::make_unique<Rows>(source.rows(), source.cols(), rt::Dense(rt::DType::kF32));
     rows->data.resize(static_cast<std::size_t>(source.rows() * source.cols()));
     const auto bytes = std::as_writable_bytes(std::span(rows->data));
     const std::span<std::uint8_t> out(reinterpret_cast<std::uint8_t*>(bytes.data()), bytes.size());

@@ -13,6 +13,10 @@
 
 namespace mossrt::runtime {
 
+absl::Status WeightSource::ReadIntegers(std::int64_t, std::int64_t, const IntegerRows&) const {
+  return absl::InternalError(Cat(name(), " holds no integers"));
+}
+
 absl::Status ReadSlabs(
     const PackRequest& request, std::int64_t group_rows, ThreadTeam& team,
     const std::function<void(std::int64_t, std::int64_t, std::span<const std::uint8_t>)>& consume) {
@@ -84,8 +88,9 @@ void ToFloat(const cpu::KernelTable& kernels, DType dtype, const std::uint8_t* b
   }
 }
 
-std::size_t DenseBackend::PackedBytes(std::int64_t rows, std::int64_t cols, DType) const {
-  return static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols) * sizeof(float);
+std::size_t DenseBackend::PackedBytes(const WeightSource& source, const WeightFormat&) const {
+  return static_cast<std::size_t>(source.rows()) * static_cast<std::size_t>(source.cols()) *
+         sizeof(float);
 }
 
 absl::StatusOr<std::unique_ptr<PackedWeight>> DenseBackend::Pack(const PackRequest& request,
@@ -93,7 +98,7 @@ absl::StatusOr<std::unique_ptr<PackedWeight>> DenseBackend::Pack(const PackReque
   const WeightSource& source = *request.source;
   const std::int64_t cols = source.cols();
   MOSSRT_ASSIGN_OR_RETURN(std::byte * memory,
-                          request.arena->Take(PackedBytes(source.rows(), cols, DType::kF32)));
+                          request.arena->Take(PackedBytes(source, request.format)));
   auto* data = reinterpret_cast<float*>(memory);
   const cpu::KernelTable& kernels = *cpu::Kernels();
   MOSSRT_RETURN_IF_ERROR(

@@ -31,7 +31,7 @@ void ToFloat(const cpu::KernelTable& kernels, DType dtype, const std::uint8_t* b
 class DenseRows final : public PackedWeight {
  public:
   DenseRows(std::int64_t rows, std::int64_t cols, const float* data)
-      : PackedWeight(rows, cols, DType::kF32), data_(data) {}
+      : PackedWeight(rows, cols, Dense(DType::kF32)), data_(data) {}
   const float* Row(std::int64_t i) const { return data_ + i * cols(); }
 
  private:
@@ -41,8 +41,10 @@ class DenseRows final : public PackedWeight {
 // The common half of backends that hold DenseRows and read inputs as they are.
 class DenseBackend : public GemmBackend {
  public:
-  DType HeldAs(DType) const override { return DType::kF32; }
-  std::size_t PackedBytes(std::int64_t rows, std::int64_t cols, DType) const override;
+  WeightFormat HeldAs(const WeightSource&, const WeightFormat&) const override {
+    return Dense(DType::kF32);
+  }
+  std::size_t PackedBytes(const WeightSource& source, const WeightFormat&) const override;
   absl::StatusOr<std::unique_ptr<PackedWeight>> Pack(const PackRequest& request,
                                                      ThreadTeam& team) override;
   void ReadRow(const PackedWeight& weight, std::int64_t row, float* out) const override;

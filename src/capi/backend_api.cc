@@ -62,7 +62,7 @@ class Owned {
 
 struct OutsideWeight final : PackedWeight {
   OutsideWeight(std::int64_t rows, std::int64_t cols, std::shared_ptr<const Functions> functions)
-      : PackedWeight(rows, cols, DType::kF32), packed(std::move(functions)) {}
+      : PackedWeight(rows, cols, runtime::Dense(DType::kF32)), packed(std::move(functions)) {}
   Owned packed;
   const float* copy = nullptr;
 };
@@ -84,10 +84,14 @@ class OutsideBackend final : public GemmBackend {
   std::string_view name() const override { return functions_->name; }
   bool deterministic() const override { return false; }  // nobody has promised it
   bool own_threads() const override { return false; }
-  DType HeldAs(DType) const override { return DType::kF32; }
+  runtime::WeightFormat HeldAs(const runtime::WeightSource&,
+                               const runtime::WeightFormat&) const override {
+    return runtime::Dense(DType::kF32);
+  }
   // What the program packs is not known; float32 is assumed, and the copy comes on top.
-  std::size_t PackedBytes(std::int64_t rows, std::int64_t cols, DType) const override {
-    const std::size_t dense = CopyBytes(rows, cols);
+  std::size_t PackedBytes(const runtime::WeightSource& source,
+                          const runtime::WeightFormat&) const override {
+    const std::size_t dense = CopyBytes(source.rows(), source.cols());
     return functions_->read_row.fn == nullptr ? 2 * dense : dense;
   }
 

@@ -67,7 +67,7 @@ Json PlanJson(const runtime::ModelPlan& plan) {
                           {"activation", std::string(runtime::ActivationName(p.activation))},
                           {"tied_head", p.tied_head}};
   json["parameters"] = plan.parameters;
-  json["dtype"] = std::string(runtime::DTypeName(plan.dtype));
+  json["dtype"] = std::string(runtime::FormatName(plan.format));
   json["memory"] = {
       {"weights", need.weights},
       {"embedding", need.embedding},
@@ -88,7 +88,8 @@ Json TensorsJson(const runtime::ModelPlan& plan) {
                        {"dtype", std::string(runtime::DTypeName(tensor.file_dtype))},
                        {"shape", tensor.shape},
                        {"bytes", Bytes(tensor)},
-                       {"use", tensor.use}});
+                       {"use", tensor.use},
+                       {"held", tensor.held}});
   }
   return tensors;
 }

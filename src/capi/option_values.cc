@@ -55,6 +55,8 @@ absl::StatusOr<runtime::LoadOptions> LoadOptionsOf(const mossrt_options* o) {
   using Options = runtime::LoadOptions;
   static const std::vector<Setter<Options>> setters = {
       {"dtype", [](const Json& v, Options* out) { out->dtype = v.get<std::string>(); }},
+      {"overrides",
+       [](const Json& v, Options* out) { out->overrides = v.get<std::vector<std::string>>(); }},
       {"backend", [](const Json& v, Options* out) { out->backend = v.get<std::string>(); }},
       {"architecture",
        [](const Json& v, Options* out) { out->architecture = v.get<std::string>(); }},

@@ -10,8 +10,11 @@ constexpr double kHuge = std::numeric_limits<double>::max();
 constexpr double kMaxInt = 9007199254740991.0;  // 2^53 - 1: exact in a double and in JavaScript
 
 constexpr OptionInfo kLoad[] = {
-    {"dtype", OptionType::kString, "\"auto\"", 0, 0, "auto|float32|float16|bfloat16", "0.1",
-     "Type in which matrices are held; auto keeps the file's precision."},
+    {"dtype", OptionType::kString, "\"auto\"", 0, 0, "", "0.1",
+     "How matrices are held: auto (as the file has them), float32, float16, bfloat16, or int8 or "
+     "int4, these with a group size, -asym and -search if wanted, as in int4-g128-asym."},
+    {"overrides", OptionType::kStringList, "[]", 0, 0, "", "0.2",
+     "pattern=format for tensors that are held otherwise, as in \"lm_head.*=float16\"."},
     {"backend", OptionType::kString, "\"native\"", 0, 0, "", "0.1",
      "Matrix products: native, reference, eigen, openblas, cblas:/path/lib.so or a registered "
      "name."},

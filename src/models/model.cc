@@ -4,6 +4,7 @@
 
 #include "base/cat.h"
 #include "base/status.h"
+#include "models/formats.h"
 #include "models/model_impl.h"
 #include "mossrt/runtime/decoder.h"
 #include "mossrt/runtime/kernel_table.h"
@@ -32,8 +33,14 @@ absl::Status CheckMemory(const MemoryNeed& need, const HyperParams& p) {
 }
 
 std::string Numerics(const Model::Impl& m) {
-  std::string text = Cat("backend=", m.backend->name(), " dtype=", DTypeName(m.plan.dtype));
-  if (m.backend->name() == "native" && m.plan.dtype == DType::kBF16) {
+  const std::vector<WeightRule> rules = WeightRules(m.plan.spec, m.plan.params);
+  std::string text =
+      Cat("backend=", m.backend->name(), " dtype=", FormatsText(rules, m.plan.held, m.plan.format));
+  bool bf16 = false;
+  for (std::size_t i = 0; i < rules.size(); ++i) {
+    bf16 = bf16 || (rules[i].matrix() && m.plan.held[i].dtype == DType::kBF16);
+  }
+  if (m.backend->name() == "native" && bf16) {
     text += cpu::Kernels()->gemm_bf16_pairs != nullptr ? " bf16=vdpbf16ps" : " bf16=fma";
   }
   if (cpu::OutsideKernelsActive()) text += Cat(" kernels=", cpu::Kernels()->name);

@@ -4,12 +4,14 @@
 #include <limits>
 #include <map>
 #include <new>
+#include <set>
 
 #include "backends/dense_rows.h"
 #include "base/cat.h"
 #include "base/memory_info.h"
 #include "base/status.h"
-#include "models/weight_rules.h"
+#include "models/formats.h"
+#include "models/weight_sources.h"
 #include "models/weights.h"
 #include "mossrt/runtime/decoder.h"
 
@@ -21,40 +23,6 @@ template <std::integral T>
 T AddSizes(T a, T b) {
   T sum;
   return __builtin_add_overflow(a, b, &sum) ? std::numeric_limits<T>::max() : sum;
-}
-
-absl::StatusOr<DType> ChooseDType(const std::string& asked, const Checkpoint& checkpoint,
-                                  const std::vector<WeightRule>& rules,
-                                  std::vector<std::string>* notes) {
-  constexpr DType kKnown[] = {DType::kF32, DType::kF16, DType::kBF16};
-  for (const DType known : kKnown) {
-    if (asked == DTypeName(known)) return known;
-  }
-  if (asked != "auto") {
-    return absl::InvalidArgumentError(
-        Cat("dtype \"", asked, "\" is not one of auto, float32, float16, bfloat16"));
-  }
-  std::map<DType, std::int64_t> elements;  // of matrices
-  for (const WeightRule& rule : rules) {
-    if (!rule.matrix()) continue;
-    std::int64_t& count = elements[checkpoint.tensors().find(rule.tensor)->second.dtype];
-    count = AddSizes(count, rule.rows * rule.cols);
-  }
-  const auto most =
-      std::max_element(elements.begin(), elements.end(),
-                       [](const auto& a, const auto& b) { return a.second < b.second; });
-  if (elements.size() > 1) {
-    std::string types;
-    for (const auto& [type, count] : elements)
-      types += Cat(types.empty() ? "" : ", ", DTypeName(type));
-    notes->push_back(Cat("matrices come in several types (", types, "); all are held as ",
-                         DTypeName(most->first)));
-  }
-  if (most->first == DType::kF64) {
-    notes->push_back("the file's float64 weights are held as float32");
-    return DType::kF32;
-  }
-  return most->first;
 }
 
 }  // namespace
@@ -83,20 +51,18 @@ absl::StatusOr<ModelPlan> Plan(const Checkpoint& checkpoint, const LoadOptions& 
   std::vector<std::string> ignored;
   MOSSRT_RETURN_IF_ERROR(
       Prefix(CheckTensors(plan.spec, plan.params, rules, checkpoint, &ignored), place));
-  MOSSRT_ASSIGN_OR_RETURN(const DType wanted,
-                          ChooseDType(options.dtype, checkpoint, rules, &plan.notes));
-  plan.dtype = backend.HeldAs(wanted);
-  if (plan.dtype != wanted) {
-    plan.notes.push_back(Cat("backend ", backend.name(), " holds weights as ",
-                             DTypeName(plan.dtype), ", not ", DTypeName(wanted)));
-  }
+  MOSSRT_ASSIGN_OR_RETURN(const WeightFormat wanted,
+                          ChooseFormat(options.dtype, checkpoint, rules, &plan.notes));
+  MOSSRT_ASSIGN_OR_RETURN(FormatOverrides overrides, FormatOverrides::Parse(options.overrides));
   if (backend.own_threads()) {
     plan.notes.push_back(Cat("backend ", backend.name(),
                              " multiplies on threads of its own; the option \"threads\" is for "
                              "everything else"));
   }
 
-  std::map<std::string, std::string> uses;
+  std::map<std::string, std::string> uses, formats;
+  std::set<std::string> different;               // held in another format than asked
+  std::map<std::string, std::int64_t> elements;  // of the layers' matrices, by format
   for (const WeightRule& rule : rules) {
     const TensorInfo& info = checkpoint.tensors().find(rule.tensor)->second;
     std::string& use = uses[rule.tensor];
@@ -107,15 +73,35 @@ absl::StatusOr<ModelPlan> Plan(const Checkpoint& checkpoint, const LoadOptions& 
       use += ", ";
     }
     use += Cat(RoleName(rule.role), rule.bias ? " bias" : "");
-    if (rule.role == Role::kEmbedding && !plan.params.tied_head) {
-      plan.need.embedding =
-          EmbeddingTable::Bytes(plan.params, EmbeddingTable::HeldAs(info.dtype, plan.dtype));
-    } else if (rule.matrix()) {
-      const std::uint64_t bytes = backend.PackedBytes(rule.rows, rule.cols, plan.dtype);
-      plan.need.weights = AddSizes(plan.need.weights, (bytes + 63) / 64 * 64);
-    } else {
+    WeightFormat& held = plan.held.emplace_back();
+    if (!rule.matrix()) {
       plan.need.vectors += static_cast<std::uint64_t>(rule.rows) * sizeof(float);
+      continue;
     }
+    const WeightFormat asked =
+        overrides.Find(rule.tensor).value_or(FormatOfRole(rule.role, wanted));
+    std::uint64_t bytes = 0;
+    if (rule.role == Role::kEmbedding && !plan.params.tied_head) {
+      held = EmbeddingTable::HeldAs(info.dtype, asked);
+      bytes = EmbeddingTable::Bytes(plan.params, held);
+      plan.need.embedding = bytes;
+    } else {
+      const CheckpointMatrix source(checkpoint, rule, nullptr, nullptr);
+      held = backend.HeldAs(source, asked);
+      if (!held.SameLayout(asked))
+        different.insert(Cat(FormatName(asked), " as ", FormatName(held)));
+      bytes = (backend.PackedBytes(source, held) + 63) / 64 * 64;
+      plan.need.weights = AddSizes(plan.need.weights, bytes);
+    }
+    formats[rule.tensor] = FormatName(held);
+    if (rule.layer < 0) continue;
+    std::int64_t& sum = elements[FormatName(held)];
+    sum = AddSizes(sum, rule.rows * rule.cols);
+    if (sum >= elements[FormatName(plan.format)]) plan.format = held;
+  }
+  MOSSRT_RETURN_IF_ERROR(overrides.CheckUsed());
+  for (const std::string& difference : different) {
+    plan.notes.push_back(Cat("backend ", backend.name(), " holds ", difference));
   }
   plan.need.vectors +=
       static_cast<std::uint64_t>(plan.params.max_positions * plan.params.rotary_dim) *
@@ -123,7 +109,7 @@ absl::StatusOr<ModelPlan> Plan(const Checkpoint& checkpoint, const LoadOptions& 
   for (const auto& [name, info] : checkpoint.tensors()) {
     const auto use = uses.find(name);
     plan.tensors.push_back(
-        {name, info.dtype, info.shape, use == uses.end() ? "ignored" : use->second});
+        {name, info.dtype, info.shape, use == uses.end() ? "ignored" : use->second, formats[name]});
   }
   const int threads = options.threads > 0 ? options.threads : DefaultThreads();
   // Two slabs a thread, of 16 rows if these are longer, and 16 rows at two widths where types are

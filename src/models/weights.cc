@@ -53,8 +53,9 @@ class Loader {
     weights_.layers.resize(static_cast<std::size_t>(plan_.params.layers));
     const std::vector<WeightRule> rules = WeightRules(plan_.spec, plan_.params);
     for (const WeightRule& rule : rules) total_ += Bytes(rule);
-    for (const WeightRule& rule : rules) {
-      MOSSRT_RETURN_IF_ERROR(LoadOne(rule, arena));
+    for (std::size_t i = 0; i < rules.size(); ++i) {
+      const WeightRule& rule = rules[i];
+      MOSSRT_RETURN_IF_ERROR(LoadOne(rule, plan_.held[i], arena));
       done_ += Bytes(rule);
       MOSSRT_RETURN_IF_ERROR(Tick(monitor_, "load", done_, total_));
     }
@@ -103,7 +104,7 @@ class Loader {
     }
   }
 
-  absl::Status LoadOne(const WeightRule& rule, WeightArena& arena) {
+  absl::Status LoadOne(const WeightRule& rule, const WeightFormat& held, WeightArena& arena) {
     const bool norm =
         rule.role == Role::kNorm1 || rule.role == Role::kNorm2 || rule.role == Role::kFinalNorm;
     const std::vector<std::int64_t>* map = rule.qkv_part == 0 ? nullptr : &Map(rule.qkv_part);
@@ -111,9 +112,10 @@ class Loader {
     if (norm) return ReadVector(source, rule.bias ? &Norm(rule).bias : &Norm(rule).weight);
     if (rule.bias) return ReadVector(source, &Matrix(rule).bias);
     // A tied head is the embedding matrix packed for products; its rows serve as the table too.
-    if (rule.role == Role::kEmbedding && !plan_.params.tied_head) return ReadEmbedding(source);
+    if (rule.role == Role::kEmbedding && !plan_.params.tied_head)
+      return ReadEmbedding(source, held);
     PackRequest request{.source = &source,
-                        .dtype = plan_.dtype,
+                        .format = held,
                         .arena = &arena,
                         .progress =
                             [this](std::int64_t bytes) {
@@ -135,16 +137,16 @@ class Loader {
     return absl::OkStatus();
   }
 
-  absl::Status ReadEmbedding(const CheckpointMatrix& source) {
+  absl::Status ReadEmbedding(const CheckpointMatrix& source, const WeightFormat& held) {
     EmbeddingTable& table = weights_.embedding;
-    table.dtype = EmbeddingTable::HeldAs(source.dtype(), plan_.dtype);
+    table.dtype = held.dtype;
     table.hidden = source.cols();
-    MOSSRT_ASSIGN_OR_RETURN(
-        table.memory, PageBuffer::Create(EmbeddingTable::Bytes(plan_.params, table.dtype), false));
+    MOSSRT_ASSIGN_OR_RETURN(table.memory,
+                            PageBuffer::Create(EmbeddingTable::Bytes(plan_.params, held), false));
     const auto row_bytes = static_cast<std::size_t>(source.cols()) * DTypeSize(table.dtype);
     const cpu::KernelTable& kernels = *cpu::Kernels();
     PackRequest request{.source = &source,
-                        .dtype = table.dtype,
+                        .format = held,
                         .arena = nullptr,
                         .progress =
                             [this](std::int64_t bytes) {
@@ -187,14 +189,15 @@ class Loader {
 
 }  // namespace
 
-DType EmbeddingTable::HeldAs(DType file, DType wanted) {
-  if (wanted == DType::kBF16) return DType::kBF16;
-  return file == DType::kF64 ? DType::kF32 : file;  // widening when a row is read loses nothing
+WeightFormat EmbeddingTable::HeldAs(DType file, const WeightFormat& wanted) {
+  if (wanted.dtype == DType::kBF16) return wanted;
+  // Widening when a row is read loses nothing.
+  return Dense(file == DType::kF64 ? DType::kF32 : file);
 }
 
-std::size_t EmbeddingTable::Bytes(const HyperParams& params, DType held) {
+std::size_t EmbeddingTable::Bytes(const HyperParams& params, const WeightFormat& held) {
   return static_cast<std::size_t>(params.vocab) * static_cast<std::size_t>(params.hidden) *
-         DTypeSize(held);
+         DTypeSize(held.dtype);
 }
 
 void EmbeddingTable::Row(std::int64_t token, float* out) const {

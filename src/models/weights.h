@@ -14,8 +14,8 @@ namespace mossrt::runtime {
 // Rows [vocab, hidden] in the file's type, gathered one at a time.
 class EmbeddingTable {
  public:
-  static std::size_t Bytes(const HyperParams& params, DType held);
-  static DType HeldAs(DType file, DType wanted);
+  static std::size_t Bytes(const HyperParams& params, const WeightFormat& held);
+  static WeightFormat HeldAs(DType file, const WeightFormat& wanted);
   void Row(std::int64_t token, float* out) const;  // [hidden]
 
   PageBuffer memory;

@@ -76,9 +76,8 @@ Result Multiply(GemmBackend& backend, const MemorySource& source, DType wanted,
                 const std::vector<float>& x, std::int64_t m, int threads,
                 const Epilogue& epilogue) {
   auto team = *CreateThreadTeam(threads);
-  MemoryArena arena(backend.PackedBytes(source.rows(), source.cols(), backend.HeldAs(wanted)) +
-                    4096);
-  auto packed = backend.Pack({.source = &source, .dtype = wanted, .arena = &arena}, *team);
+  MemoryArena arena(backend.PackedBytes(source, backend.HeldAs(source, Dense(wanted))) + 4096);
+  auto packed = backend.Pack({.source = &source, .format = Dense(wanted), .arena = &arena}, *team);
   EXPECT_TRUE(packed.ok()) << packed.status();
   const std::int64_t n = source.rows(), k = source.cols(), stride = (n + 15) / 16 * 16;
   auto input = backend.CreatePrepared(m, k);
@@ -93,8 +92,9 @@ Result Multiply(GemmBackend& backend, const MemorySource& source, DType wanted,
                       .epilogue = epilogue};
   EXPECT_TRUE(backend.Run({&call, 1}, *team).ok());
   EXPECT_EQ(backend.run_count(), before + 1);
-  Result result{
-      .y = {}, .held = (*packed)->dtype(), .row0 = std::vector<float>(static_cast<std::size_t>(k))};
+  Result result{.y = {},
+                .held = (*packed)->format().dtype,
+                .row0 = std::vector<float>(static_cast<std::size_t>(k))};
   for (std::int64_t i = 0; i < m; ++i)
     result.y.insert(result.y.end(), &y[static_cast<std::size_t>(i * stride)],
                     &y[static_cast<std::size_t>(i * stride + n)]);

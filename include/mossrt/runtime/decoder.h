@@ -20,7 +20,10 @@
 namespace mossrt::runtime {
 
 struct LoadOptions {
-  std::string dtype = "auto";  // auto | float32 | float16 | bfloat16
+  std::string dtype = "auto";  // auto | any name that ParseWeightFormat knows
+  // "pattern=format": tensors whose name matches (* and ?) are held so instead; the first match
+  // counts.
+  std::vector<std::string> overrides{};
   std::string backend = "native";
   std::string architecture{};  // empty: by config.json
   int threads = 0;             // 0: DefaultThreads()
@@ -45,7 +48,8 @@ struct TensorPlan {
   std::string name{};
   DType file_dtype;
   std::vector<std::int64_t> shape{};
-  std::string use{};  // "layer 0 q, k, v", "ignored", ...
+  std::string use{};   // "layer 0 q, k, v", "ignored", ...
+  std::string held{};  // name of the format in memory, or empty
 };
 
 // All that is known from the headers, before any weight is read: the first half of loading, and
@@ -53,7 +57,8 @@ struct TensorPlan {
 struct ModelPlan {
   ArchSpec spec;
   HyperParams params;
-  DType dtype = DType::kF32;  // matrices are held in this type
+  WeightFormat format;               // of most matrices
+  std::vector<WeightFormat> held{};  // of each of WeightRules()
   std::int64_t parameters = 0;
   std::vector<TensorPlan> tensors{};
   MemoryNeed need;

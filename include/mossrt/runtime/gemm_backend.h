@@ -16,8 +16,25 @@
 #include "mossrt/runtime/monitor.h"
 #include "mossrt/runtime/tensor_view.h"
 #include "mossrt/runtime/thread_team.h"
+#include "mossrt/runtime/weight_format.h"
 
 namespace mossrt::runtime {
+
+// How a file holds a matrix of integers: w = (q - zero) * scale, one scale (float16) and one zero
+// point for each group of inputs of an output.
+struct IntegerEncoding {
+  int bits = 0;                            // 2, 4 or 8
+  std::int64_t groups = 0;                 // of inputs
+  std::int64_t group_size = 0;             // inputs of an ordinary group
+  std::span<const std::int32_t> group_of;  // [cols]: the group of each input, in any order
+};
+
+// Rows of such a matrix as they stand in the file.
+struct IntegerRows {
+  std::span<std::uint8_t> q;        // [count, cols], 0 .. 2^bits - 1
+  std::span<std::uint16_t> scales;  // [count, groups], float16
+  std::span<std::uint16_t> zeros;   // [count, groups], 0 .. 2^bits
+};
 
 // One weight matrix [rows, cols] = [outputs, inputs] as the model wants it: all folds (fused QKV
 // split, rotary order, transposed storage) are composed behind ReadSlab.
@@ -28,6 +45,12 @@ class WeightSource {
   virtual std::int64_t rows() const = 0;
   virtual std::int64_t cols() const = 0;
   virtual DType dtype() const = 0;
+  // Null: dense values. Otherwise dtype() is kF32, ReadSlab gives the values that the integers
+  // stand for, and ReadIntegers gives the integers. It lives as long as the source.
+  virtual const IntegerEncoding* integers() const { return nullptr; }
+  // Rows [first, first + count). Many threads at once.
+  virtual absl::Status ReadIntegers(std::int64_t first, std::int64_t count,
+                                    const IntegerRows& out) const;
   // Rows [first, first + count), dense, in dtype(), into out. Many threads at once.
   virtual absl::Status ReadSlab(std::int64_t first, std::int64_t count,
                                 std::span<std::uint8_t> out) const = 0;
@@ -43,16 +66,16 @@ class WeightArena {
 
 class PackedWeight {
  public:
-  PackedWeight(std::int64_t rows, std::int64_t cols, DType dtype)
-      : rows_(rows), cols_(cols), dtype_(dtype) {}
+  PackedWeight(std::int64_t rows, std::int64_t cols, const WeightFormat& format)
+      : rows_(rows), cols_(cols), format_(format) {}
   virtual ~PackedWeight() = default;
   std::int64_t rows() const { return rows_; }
   std::int64_t cols() const { return cols_; }
-  DType dtype() const { return dtype_; }  // how it is held
+  const WeightFormat& format() const { return format_; }  // how it is held
 
  private:
   std::int64_t rows_, cols_;
-  DType dtype_;
+  WeightFormat format_;
 };
 
 // An input in the form a backend multiplies: rounded or rearranged once, read by all matrices of
@@ -82,8 +105,8 @@ struct GemmCall {
 
 struct PackRequest {
   const WeightSource* source = nullptr;
-  DType dtype =
-      DType::kF32;  // wanted; the backend answers with what it holds in PackedWeight::dtype()
+  // Wanted; the backend answers with what it holds in PackedWeight::format().
+  WeightFormat format{};
   WeightArena* arena = nullptr;
   // Called on the calling thread only with the number of source bytes read so far of this weight.
   std::function<absl::Status(std::int64_t)> progress{};
@@ -98,10 +121,11 @@ class GemmBackend {
   virtual bool deterministic() const = 0;
   // Does it bring threads of its own (OpenBLAS)?
   virtual bool own_threads() const = 0;
-  // The type in which a matrix of `file` type is held when `wanted` is asked for.
-  virtual DType HeldAs(DType wanted) const = 0;
-  // Bytes Pack takes (from the arena, or by itself) for such a matrix.
-  virtual std::size_t PackedBytes(std::int64_t rows, std::int64_t cols, DType held) const = 0;
+  // How a matrix is held when `wanted` is asked for. A source of integers keeps them when integers
+  // are wanted.
+  virtual WeightFormat HeldAs(const WeightSource& source, const WeightFormat& wanted) const = 0;
+  // Bytes Pack takes (from the arena, or by itself) for it.
+  virtual std::size_t PackedBytes(const WeightSource& source, const WeightFormat& held) const = 0;
   virtual absl::StatusOr<std::unique_ptr<PackedWeight>> Pack(const PackRequest& request,
                                                              ThreadTeam& team) = 0;
   // One row of the matrix as float32 [cols]: embedding lookups in a tied head, reading weights

@@ -30,16 +30,17 @@ class NativeBackend final : public GemmBackend {
   std::string_view name() const override { return "native"; }
   bool deterministic() const override { return true; }
   bool own_threads() const override { return false; }
-  DType HeldAs(DType wanted) const override {
-    return wanted == DType::kF16 || wanted == DType::kBF16 ? wanted : DType::kF32;
+  WeightFormat HeldAs(const WeightSource&, const WeightFormat& wanted) const override {
+    return wanted.dtype == DType::kF16 || wanted.dtype == DType::kBF16 ? wanted
+                                                                       : Dense(DType::kF32);
   }
-  std::size_t PackedBytes(std::int64_t rows, std::int64_t cols, DType held) const override {
-    return static_cast<std::size_t>((rows + kPanelRows - 1) / kPanelRows) *
-           PanelWeight::PanelBytes(cols, held);
+  std::size_t PackedBytes(const WeightSource& source, const WeightFormat& held) const override {
+    return static_cast<std::size_t>((source.rows() + kPanelRows - 1) / kPanelRows) *
+           PanelWeight::PanelBytes(source.cols(), held.dtype);
   }
   absl::StatusOr<std::unique_ptr<PackedWeight>> Pack(const PackRequest& request,
                                                      ThreadTeam& team) override {
-    return PackPanels(kernels_, request, HeldAs(request.dtype), team);
+    return PackPanels(kernels_, request, HeldAs(*request.source, request.format).dtype, team);
   }
   void ReadRow(const PackedWeight& weight, std::int64_t row, float* out) const override {
     static_cast<const PanelWeight&>(weight).ReadRow(row, out);
@@ -47,7 +48,7 @@ class NativeBackend final : public GemmBackend {
 
   // bfloat16 means that inputs are rounded too; float16 weights read float32 inputs.
   int InputKind(const PackedWeight& weight) const override {
-    return weight.dtype() == DType::kBF16 ? kRounded : kPlain;
+    return weight.format().dtype == DType::kBF16 ? kRounded : kPlain;
   }
   std::unique_ptr<PreparedInput> CreatePrepared(std::int64_t max_rows,
                                                 std::int64_t max_cols) const override;

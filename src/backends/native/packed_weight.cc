@@ -22,7 +22,7 @@ std::int64_t PaddedCols(std::int64_t cols, DType dtype) {
 }  // namespace
 
 PanelWeight::PanelWeight(std::int64_t rows, std::int64_t cols, DType dtype, const std::byte* data)
-    : PackedWeight(rows, cols, dtype), panel_bytes_(PanelBytes(cols, dtype)), data_(data) {}
+    : PackedWeight(rows, cols, Dense(dtype)), panel_bytes_(PanelBytes(cols, dtype)), data_(data) {}
 
 std::size_t PanelWeight::PanelBytes(std::int64_t cols, DType dtype) {
   const auto bytes =

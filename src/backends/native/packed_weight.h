@@ -12,6 +12,8 @@ class PanelWeight final : public PackedWeight {
  public:
   PanelWeight(std::int64_t rows, std::int64_t cols, DType dtype, const std::byte* data);
 
+  DType dtype() const { return format().dtype; }
+
   std::int64_t panels() const { return (rows() + cpu::kPanelRows - 1) / cpu::kPanelRows; }
   std::size_t panel_bytes() const { return panel_bytes_; }
   const std::byte* Panel(std::int64_t p) const {
