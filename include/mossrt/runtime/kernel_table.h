@@ -23,9 +23,40 @@ struct GemmArgs {
   std::int64_t m;
   std::int64_t k;  // length of the chain: the first k values of x and of each panel
   std::int64_t panels;
-  bool accumulate;  // start from y instead of 0
-  void* scratch;    // kGemmScratchBytes of this thread's own, 64-byte aligned
+  bool accumulate;         // start from y instead of 0
+  void* scratch;           // kGemmScratchBytes of this thread's own, 64-byte aligned
+  std::int64_t group = 0;  // integers: values of k per scale
+  bool zeros = false;      // integers: each group has zero points of its own
 };
+
+// One panel of integers is a chain of groups of k. Without zero points of their own, groups come in
+// twos: a line of 64 bytes with the float16 scales of both [2][16], then their weights; with them,
+// each group is preceded by a line of scales [16] and 16 bit zero points [16].
+struct IntegerPanel {
+  std::int64_t bits, group;
+  bool zeros;
+  constexpr std::size_t group_bytes() const {
+    return static_cast<std::size_t>(group * kPanelRows * bits / 8);
+  }
+  constexpr std::size_t HeaderOffset(std::int64_t g) const {
+    const auto n = static_cast<std::size_t>(g);
+    if (zeros) return n * (64 + group_bytes());
+    return n / 2 * (64 + 2 * group_bytes()) + n % 2 * 32;
+  }
+  constexpr std::size_t DataOffset(std::int64_t g) const {
+    const auto n = static_cast<std::size_t>(g);
+    if (zeros) return n * (64 + group_bytes()) + 64;
+    return n / 2 * (64 + 2 * group_bytes()) + 64 + n % 2 * group_bytes();
+  }
+  constexpr std::size_t Bytes(std::int64_t groups) const {
+    return groups == 0 ? 0 : DataOffset(groups - 1) + group_bytes();
+  }
+};
+
+// Dwords of one row of an input packed by pack_x_int8: per group the values, a scale and a sum.
+constexpr std::int64_t IntegerInputDwords(std::int64_t k, std::int64_t group) {
+  return (k + group - 1) / group * (group / 4 + 2);
+}
 
 using std::int64_t;
 using std::uint16_t;

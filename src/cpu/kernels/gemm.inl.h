@@ -120,8 +120,8 @@ inline int64_t MultiplyRow(const GemmArgs& a, int64_t panel) {
 }
 
 // Calls `multiply` for blocks of at most kBlockTiles tiles of rows, nearly equal ones.
-template <class Format, class Function>
-inline void ForRowBlocks(const GemmArgs& whole, Function multiply) {
+template <class Function>
+inline void ForRowBlocks(const GemmArgs& whole, int64_t x_row_bytes, Function multiply) {
   if (whole.m <= 0) return;
   const int64_t tiles = (whole.m + kTileRows - 1) / kTileRows;
   const int64_t blocks = (tiles + kBlockTiles - 1) / kBlockTiles;
@@ -130,7 +130,7 @@ inline void ForRowBlocks(const GemmArgs& whole, Function multiply) {
   for (int64_t first = 0; first < whole.m; first += rows) {
     GemmArgs part = whole;
     part.m = whole.m - first < rows ? whole.m - first : rows;
-    part.x = static_cast<const typename Format::X*>(whole.x) + first * XEntries<Format>(whole.x_k);
+    part.x = static_cast<const char*>(whole.x) + first * x_row_bytes;
     part.y = whole.y + first * whole.y_stride;
     multiply(part);
   }

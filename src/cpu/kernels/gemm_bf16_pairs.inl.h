@@ -27,7 +27,7 @@ struct PairWeights::Odd : PairWeights {
 };
 
 static void gemm_bf16_pairs(const GemmArgs* args) {
-  ForRowBlocks<PairWeights>(*args, Multiply<PairWeights>);
+  ForRowBlocks(*args, XEntries<PairWeights>(args->x_k) * 4, Multiply<PairWeights>);
 }
 
 }  // namespace mossrt::cpu::MOSSRT_ISA

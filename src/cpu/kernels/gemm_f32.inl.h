@@ -59,13 +59,13 @@ inline void MultiplyNarrow(const GemmArgs& a) {
 }
 
 static void gemm_f32(const GemmArgs* args) {
-  ForRowBlocks<F32Weights>(*args, Multiply<F32Weights>);
+  ForRowBlocks(*args, args->x_k * 4, Multiply<F32Weights>);
 }
 static void gemm_f16(const GemmArgs* args) {
-  ForRowBlocks<F16Weights>(*args, MultiplyNarrow<F16Weights>);
+  ForRowBlocks(*args, args->x_k * 4, MultiplyNarrow<F16Weights>);
 }
 static void gemm_bf16(const GemmArgs* args) {
-  ForRowBlocks<Bf16Weights>(*args, MultiplyNarrow<Bf16Weights>);
+  ForRowBlocks(*args, args->x_k * 4, MultiplyNarrow<Bf16Weights>);
 }
 
 }  // namespace mossrt::cpu::MOSSRT_ISA

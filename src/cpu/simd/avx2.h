@@ -11,6 +11,8 @@ inline constexpr int kGemmPanels = 1;  // 12 accumulators, 2 weights, a factor: 
 inline constexpr int kGemmRows = 6;
 inline constexpr int kGemvPanels = 2;
 inline constexpr int kPrefetchBytes = 4096;
+inline constexpr int kIntPanels = 1;  // 8 accumulators, 4 halves of weights, a factor's two
+inline constexpr int kIntRows = 4;
 
 struct F32x16 {
   __m256 lo, hi;
@@ -108,6 +110,50 @@ inline U32x16 ShiftRight(U32x16 a) {
 inline U32x16 LoadBits(const void* aligned) {
   const auto* p = static_cast<const __m256i*>(aligned);
   return {_mm256_load_si256(p), _mm256_load_si256(p + 1)};
+}
+
+inline void StoreBits(U32x16 a, void* aligned) {
+  auto* p = static_cast<__m256i*>(aligned);
+  _mm256_store_si256(p, a.lo);
+  _mm256_store_si256(p + 1, a.hi);
+}
+inline F32x16 ToFloat(U32x16 a) { return {_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)}; }
+inline void StoreU8(U32x16 a, std::uint8_t* p) {
+  // The low byte of each dword to the front of its 128-bit half.
+  const __m256i front =
+      _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 4, 8, 12, -1,
+                       -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+  const __m256i dwords = _mm256_setr_epi32(0, 4, 1, 1, 1, 1, 1, 1);
+  const __m256i lo = _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(a.lo, front), dwords);
+  const __m256i hi = _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(a.hi, front), dwords);
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(lo));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p + 8), _mm256_castsi256_si128(hi));
+}
+
+struct Quad {
+  __m256i v;
+};
+inline Quad SetQuad(std::uint32_t bytes) { return {_mm256_set1_epi32(static_cast<int>(bytes))}; }
+inline constexpr std::uint32_t kDotOffset = 0;
+// In 16 bits two products of bytes may not fit (255 x 127 x 2), but each with its neighbour but one
+// in 32.
+inline U32x16 DotBytes(U32x16 w, Quad x, U32x16 sum) {
+  const __m256i low = _mm256_set1_epi16(0xFF);
+  const __m256i x_even = _mm256_srai_epi16(_mm256_slli_epi16(x.v, 8), 8);
+  const __m256i x_odd = _mm256_srai_epi16(x.v, 8);
+  const auto half = [&](__m256i bytes, __m256i start) {
+    const __m256i even = _mm256_madd_epi16(_mm256_and_si256(bytes, low), x_even);
+    const __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(bytes, 8), x_odd);
+    return _mm256_add_epi32(start, _mm256_add_epi32(even, odd));
+  };
+  return {half(w.lo, sum.lo), half(w.hi, sum.hi)};
+}
+inline U32x16 DotNibbles(U32x16 w, Quad x, U32x16 sum) {  // 15 x 127 x 2 fits
+  const auto half = [&](__m256i bytes, __m256i start) {
+    const __m256i pairs = _mm256_maddubs_epi16(bytes, x.v);
+    return _mm256_add_epi32(start, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  };
+  return {half(w.lo, sum.lo), half(w.hi, sum.hi)};
 }
 
 inline U32x16 LoadU16(const std::uint16_t* p) {

@@ -11,6 +11,8 @@ inline constexpr int kGemmPanels = 2;  // 24 accumulators, 2 weights, a factor: 
 inline constexpr int kGemmRows = 12;
 inline constexpr int kGemvPanels = 4;
 inline constexpr int kPrefetchBytes = 4096;
+inline constexpr int kIntPanels = 2;
+inline constexpr int kIntRows = 12;
 
 struct F32x16 {
   __m512 v;
@@ -70,6 +72,40 @@ inline U32x16 ShiftRight(U32x16 a) {
   return {_mm512_srli_epi32(a.v, kCount)};
 }
 inline U32x16 LoadBits(const void* aligned) { return {_mm512_load_si512(aligned)}; }
+
+inline void StoreBits(U32x16 a, void* aligned) { _mm512_store_si512(aligned, a.v); }
+inline F32x16 ToFloat(U32x16 a) { return {_mm512_cvtepi32_ps(a.v)}; }
+inline void StoreU8(U32x16 a, std::uint8_t* p) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a.v));
+}
+
+struct Quad {
+  __m512i v;
+};
+inline Quad SetQuad(std::uint32_t bytes) { return {_mm512_set1_epi32(static_cast<int>(bytes))}; }
+inline constexpr std::uint32_t kDotOffset = 0;
+#if defined(__AVX512VNNI__)
+// Assembly: through the intrinsic g++ 12 moves every accumulator to the stack and back.
+inline U32x16 DotBytes(U32x16 w, Quad x, U32x16 sum) {
+  __asm__("vpdpbusd %2, %1, %0" : "+v"(sum.v) : "v"(w.v), "v"(x.v));
+  return sum;
+}
+inline U32x16 DotNibbles(U32x16 w, Quad x, U32x16 sum) { return DotBytes(w, x, sum); }
+#else
+// In 16 bits two products of bytes may not fit (255 x 127 x 2), but each with its neighbour but one
+// in 32.
+inline U32x16 DotBytes(U32x16 w, Quad x, U32x16 sum) {
+  const __m512i low = _mm512_set1_epi16(0xFF);
+  const __m512i even = _mm512_madd_epi16(_mm512_and_si512(w.v, low),
+                                         _mm512_srai_epi16(_mm512_slli_epi16(x.v, 8), 8));
+  const __m512i odd = _mm512_madd_epi16(_mm512_srli_epi16(w.v, 8), _mm512_srai_epi16(x.v, 8));
+  return {_mm512_add_epi32(sum.v, _mm512_add_epi32(even, odd))};
+}
+inline U32x16 DotNibbles(U32x16 w, Quad x, U32x16 sum) {  // 15 x 127 x 2 fits
+  const __m512i pairs = _mm512_maddubs_epi16(w.v, x.v);
+  return {_mm512_add_epi32(sum.v, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))};
+}
+#endif
 
 inline U32x16 LoadU16(const std::uint16_t* p) {
   return {_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};

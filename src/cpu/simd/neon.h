@@ -11,6 +11,8 @@ inline constexpr int kGemmPanels = 1;  // 16 accumulators, 4 weights, a factor: 
 inline constexpr int kGemmRows = 4;
 inline constexpr int kGemvPanels = 2;
 inline constexpr int kPrefetchBytes = 0;
+inline constexpr int kIntPanels = 1;  // 16 accumulators, 4 weights, a factor
+inline constexpr int kIntRows = 4;
 
 struct F32x16 {
   float32x4_t part[4];
@@ -131,6 +133,71 @@ inline U32x16 LoadBits(const void* aligned) {
   const auto* words = static_cast<const std::uint32_t*>(aligned);
   return MakeU32([=](int i) { return vld1q_u32(words + 4 * i); });
 }
+
+inline void StoreBits(U32x16 a, void* aligned) {
+  auto* words = static_cast<std::uint32_t*>(aligned);
+  for (int i = 0; i < 4; ++i) vst1q_u32(words + 4 * i, a.part[i]);
+}
+inline F32x16 ToFloat(U32x16 a) {
+  return MakeF32([&](int i) { return vcvtq_f32_s32(vreinterpretq_s32_u32(a.part[i])); });
+}
+inline void StoreU8(U32x16 a, std::uint8_t* p) {
+  const uint16x8_t lo = vcombine_u16(vmovn_u32(a.part[0]), vmovn_u32(a.part[1]));
+  const uint16x8_t hi = vcombine_u16(vmovn_u32(a.part[2]), vmovn_u32(a.part[3]));
+  vst1q_u8(p, vcombine_u8(vmovn_u16(lo), vmovn_u16(hi)));
+}
+
+struct Quad {
+  int8x16_t v;
+};
+inline Quad SetQuad(std::uint32_t bytes) { return {vreinterpretq_s8_u32(vdupq_n_u32(bytes))}; }
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+inline constexpr std::uint32_t kDotOffset = 0;
+inline U32x16 DotBytes(U32x16 w, Quad x, U32x16 sum) {
+  return MakeU32([&](int i) {
+    return vreinterpretq_u32_s32(
+        vusdotq_s32(vreinterpretq_s32_u32(sum.part[i]), vreinterpretq_u8_u32(w.part[i]), x.v));
+  });
+}
+inline U32x16 DotNibbles(U32x16 w, Quad x, U32x16 sum) { return DotBytes(w, x, sum); }
+#elif defined(__ARM_FEATURE_DOTPROD)
+inline U32x16 DotNibbles(U32x16 w, Quad x, U32x16 sum) {
+  return MakeU32([&](int i) {
+    return vreinterpretq_u32_s32(
+        vdotq_s32(vreinterpretq_s32_u32(sum.part[i]), vreinterpretq_s8_u32(w.part[i]), x.v));
+  });
+}
+// Both factors of sdot are signed: 128 is taken off every byte of w.
+inline constexpr std::uint32_t kDotOffset = 128;
+inline U32x16 DotBytes(U32x16 w, Quad x, U32x16 sum) {
+  return DotNibbles(Xor(w, SetBits(0x80808080u)), x, sum);
+}
+#else
+inline constexpr std::uint32_t kDotOffset = 0;
+inline U32x16 DotBytes(U32x16 w, Quad x, U32x16 sum) {
+  const int16x8_t x_low = vmovl_s8(vget_low_s8(x.v));  // the quad twice
+  return MakeU32([&](int i) {
+    const uint8x16_t bytes = vreinterpretq_u8_u32(w.part[i]);
+    const int16x8_t low = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(bytes)));
+    const int16x8_t high = vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(bytes)));
+    const int32x4_t first = vmull_s16(vget_low_s16(low), vget_low_s16(x_low));
+    const int32x4_t second = vmull_s16(vget_high_s16(low), vget_low_s16(x_low));
+    const int32x4_t third = vmull_s16(vget_low_s16(high), vget_low_s16(x_low));
+    const int32x4_t fourth = vmull_s16(vget_high_s16(high), vget_low_s16(x_low));
+    const int32x4_t all = vpaddq_s32(vpaddq_s32(first, second), vpaddq_s32(third, fourth));
+    return vaddq_u32(sum.part[i], vreinterpretq_u32_s32(all));
+  });
+}
+inline U32x16 DotNibbles(U32x16 w, Quad x, U32x16 sum) {  // 15 x 127 x 2 fits in 16 bits
+  return MakeU32([&](int i) {
+    const int8x16_t bytes = vreinterpretq_s8_u32(w.part[i]);
+    const int16x8_t low = vmull_s8(vget_low_s8(bytes), vget_low_s8(x.v));
+    const int16x8_t high = vmull_high_s8(bytes, x.v);
+    const int32x4_t start = vreinterpretq_s32_u32(sum.part[i]);
+    return vreinterpretq_u32_s32(vpadalq_s16(start, vpaddq_s16(low, high)));
+  });
+}
+#endif
 
 inline U32x16 LoadU16(const std::uint16_t* p) {
   return MakeU32([=](int i) { return vmovl_u16(vld1_u16(p + 4 * i)); });

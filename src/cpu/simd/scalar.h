@@ -12,6 +12,8 @@ inline constexpr int kGemmPanels = 1;  // panels and rows of the register tile o
 inline constexpr int kGemmRows = 1;
 inline constexpr int kGemvPanels = 1;  // panels in flight where m = 1
 inline constexpr int kPrefetchBytes = 0;
+inline constexpr int kIntPanels = 1;  // the register tile of integer products
+inline constexpr int kIntRows = 1;
 
 struct F32x16 {
   float lane[16];
@@ -153,6 +155,39 @@ inline U32x16 LoadBits(const void* aligned) {
   const auto* words = static_cast<const std::uint32_t*>(aligned);
   return MakeU32([=](int i) { return words[i]; });
 }
+
+inline void StoreBits(U32x16 a, void* aligned) {
+  auto* words = static_cast<std::uint32_t*>(aligned);
+  for (int i = 0; i < 16; ++i) words[i] = a.lane[i];
+}
+// Dwords as two's complement integers.
+inline F32x16 ToFloat(U32x16 a) {
+  return MakeF32([&](int i) { return static_cast<float>(static_cast<std::int32_t>(a.lane[i])); });
+}
+// The low byte of every dword.
+inline void StoreU8(U32x16 a, std::uint8_t* p) {
+  for (int i = 0; i < 16; ++i) p[i] = static_cast<std::uint8_t>(a.lane[i]);
+}
+
+// Four signed bytes that meet the four unsigned bytes of every dword.
+struct Quad {
+  std::uint32_t bytes;
+};
+inline Quad SetQuad(std::uint32_t bytes) { return {bytes}; }
+// sum + the products of (byte of w - kDotOffset) and byte of x, exact.
+inline constexpr std::uint32_t kDotOffset = 0;
+inline U32x16 DotBytes(U32x16 w, Quad x, U32x16 sum) {
+  return MakeU32([&](int i) {
+    std::int32_t total = 0;
+    for (unsigned shift = 0; shift < 32; shift += 8) {
+      const auto factor = static_cast<std::int8_t>(x.bytes >> shift & 0xFF);
+      total += static_cast<std::int32_t>(w.lane[i] >> shift & 0xFF) * factor;
+    }
+    return sum.lane[i] + static_cast<std::uint32_t>(total);
+  });
+}
+// The same without offset, where no byte of w is above 15.
+inline U32x16 DotNibbles(U32x16 w, Quad x, U32x16 sum) { return DotBytes(w, x, sum); }
 
 // 16 bit values: widened to the low half of a dword, and the low half of every dword stored.
 inline U32x16 LoadU16(const std::uint16_t* p) {

@@ -1,0 +1,318 @@
+// Products of 8 bit inputs with weights of 8 and 4 bits. The integer sum of a group is exact, so it
+// may be made in any order; the chain over groups has one order, whatever m is.
+#pragma once
+
+#include "cpu/kernels/gemm.inl.h"
+#include "mossrt/runtime/kernel_table.h"
+
+namespace mossrt::cpu::MOSSRT_ISA {
+
+// How lines of weights are read: kQuads dwords of four k per output.
+struct Int8Weights {
+  static constexpr int kBits = 8;
+  static constexpr int kQuads = 1;
+  static constexpr std::uint32_t kZero = 128;
+  static constexpr std::uint32_t kOffset = kDotOffset;
+  static U32x16 Get(U32x16 line, int) { return line; }
+  static U32x16 Dot(U32x16 w, Quad x, U32x16 sum) { return DotBytes(w, x, sum); }
+};
+
+struct Int4Weights {
+  static constexpr int kBits = 4;
+  static constexpr int kQuads = 2;
+  static constexpr std::uint32_t kZero = 8;
+  static constexpr std::uint32_t kOffset = 0;
+  static U32x16 Get(U32x16 line, int quad) {
+    return And(quad == 0 ? line : ShiftRight<4>(line), SetBits(0x0F0F0F0Fu));
+  }
+  static U32x16 Dot(U32x16 w, Quad x, U32x16 sum) { return DotNibbles(w, x, sum); }
+};
+
+// Weights of 4 bits, one to a byte.
+struct UnpackedInt4Weights : Int8Weights {
+  static constexpr std::uint32_t kZero = 8;
+  static constexpr std::uint32_t kOffset = 0;
+  static U32x16 Dot(U32x16 w, Quad x, U32x16 sum) { return DotNibbles(w, x, sum); }
+};
+
+// Some groups of k of some panels by some rows of a packed tile.
+struct IntTileArgs {
+  const char* w;  // the first group's header
+  std::size_t w_panel_bytes;
+  const uint32_t* x;  // the first group of the tile, at the first of the rows
+  int64_t x_rows;     // rows of the packed tile
+  int64_t group;
+  int64_t groups;
+  float* y;
+  int64_t y_stride;
+  bool accumulate;
+  const char* ahead = nullptr;  // weights called into the second cache while this tile computes
+  std::size_t ahead_panel_bytes = 0;
+  int64_t ahead_step = 0;  // bytes per line of this tile
+};
+
+// Adds a group's integers, which met the input's sum `x_sum` and scale `x_scale`, to the chain.
+template <class Format, bool kZeros>
+inline F32x16 AddGroup(U32x16 sum, F32x16 minus_zero, F32x16 w_scale, float x_scale, int32_t x_sum,
+                       F32x16 chain) {
+  F32x16 exact = ToFloat(sum);  // below 2^24, like all that follows
+  if constexpr (kZeros) exact = MulAdd(minus_zero, Set(static_cast<float>(x_sum)), exact);
+  return MulAdd(exact, Mul(w_scale, Set(x_scale)), chain);
+}
+
+// What an accumulator starts from, so that the fixed zero point is taken off.
+template <class Format, bool kZeros>
+inline U32x16 StartOfGroup(uint32_t x_sum) {
+  return SetBits(kZeros ? 0u : (Format::kOffset - Format::kZero) * x_sum);
+}
+
+template <class Format>
+inline F32x16 MinusZeros(const uint16_t* header) {
+  return Sub(Set(static_cast<float>(Format::kOffset)), ToFloat(LoadU16(header + kPanelRows)));
+}
+
+template <class Format, bool kZeros, int P, int R>
+[[gnu::noinline]] void IntTile(const IntTileArgs& args) {
+  const IntegerPanel panel{Format::kBits, args.group, kZeros};
+  const int64_t lines = args.group / 4 / Format::kQuads;
+  const int64_t x_rows = args.x_rows;
+  const uint32_t* x = args.x;
+  [[maybe_unused]] const char* ahead = args.ahead;
+  for (int64_t g = 0; g < args.groups; ++g) {
+    const uint32_t* x_scales = x + args.group / 4 * x_rows;
+    const uint32_t* x_sums = x_scales + x_rows;
+    U32x16 sum[R][P];
+#pragma GCC unroll 12
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+      for (int p = 0; p < P; ++p) sum[r][p] = StartOfGroup<Format, kZeros>(x_sums[r]);
+    }
+    const char* line = args.w + panel.DataOffset(g);
+    for (int64_t n = lines; n > 0; --n) {
+      if constexpr (R == kIntRows && kPrefetchBytes > 0) {
+        PrefetchFar(ahead);
+        if constexpr (P > 1) PrefetchFar(ahead + args.ahead_panel_bytes);
+        ahead += args.ahead_step;
+      } else if constexpr (kPrefetchBytes > 0) {
+#pragma GCC unroll 2
+        for (int p = 0; p < P; ++p) {
+          Prefetch(line + static_cast<std::size_t>(p) * args.w_panel_bytes + kPrefetchBytes);
+        }
+      }
+      U32x16 w[P];
+#pragma GCC unroll 2
+      for (int p = 0; p < P; ++p) {
+        w[p] = LoadBits(line + static_cast<std::size_t>(p) * args.w_panel_bytes);
+      }
+#pragma GCC unroll 2
+      for (int quad = 0; quad < Format::kQuads; ++quad) {
+        U32x16 bytes[P];
+#pragma GCC unroll 2
+        for (int p = 0; p < P; ++p) bytes[p] = Format::Get(w[p], quad);
+#pragma GCC unroll 12
+        for (int r = 0; r < R; ++r) {
+          const Quad factor = SetQuad(x[r]);
+#pragma GCC unroll 2
+          for (int p = 0; p < P; ++p) sum[r][p] = Format::Dot(bytes[p], factor, sum[r][p]);
+        }
+        x += x_rows;
+      }
+      line += 64;
+    }
+    F32x16 w_scale[P], minus_zero[P];
+    const auto* header = reinterpret_cast<const uint16_t*>(args.w + panel.HeaderOffset(g));
+#pragma GCC unroll 2
+    for (int p = 0; p < P; ++p) {
+      w_scale[p] = LoadF16(header);
+      minus_zero[p] = kZeros ? MinusZeros<Format>(header) : Set(0.0f);
+      header += args.w_panel_bytes / 2;
+    }
+    const bool fresh = g == 0 && !args.accumulate;
+#pragma GCC unroll 12
+    for (int r = 0; r < R; ++r) {
+      const auto x_scale = __builtin_bit_cast(float, x_scales[r]);
+      const auto x_sum = static_cast<int32_t>(x_sums[r]);
+#pragma GCC unroll 2
+      for (int p = 0; p < P; ++p) {
+        float* y = args.y + r * args.y_stride + p * kPanelRows;
+        Store(AddGroup<Format, kZeros>(sum[r][p], minus_zero[p], w_scale[p], x_scale, x_sum,
+                                       fresh ? Set(0.0f) : Load(y)),
+              y);
+      }
+    }
+    x = x_sums + x_rows;
+  }
+}
+
+template <class Format, bool kZeros, int P, int R>
+void IntTileOfRows(int64_t rows, const IntTileArgs& args) {
+  if (rows == R) {
+    IntTile<Format, kZeros, P, R>(args);
+  } else if constexpr (R > 1) {
+    IntTileOfRows<Format, kZeros, P, R - 1>(rows, args);
+  }
+}
+
+// One panel by a single input row: four integer sums hide the latency of the products.
+template <class Format, bool kZeros>
+[[gnu::noinline]] void IntRow(const IntTileArgs& args) {
+  const IntegerPanel panel{Format::kBits, args.group, kZeros};
+  constexpr int kLines = 4 / Format::kQuads;  // at a time; every group has a multiple of them
+  const int64_t steps = args.group / 16;
+  const uint32_t* x = args.x;
+  F32x16 chain = args.accumulate ? Load(args.y) : Set(0.0f);
+  for (int64_t g = 0; g < args.groups; ++g) {
+    const char* line = args.w + panel.DataOffset(g);
+    const auto* header = reinterpret_cast<const uint16_t*>(args.w + panel.HeaderOffset(g));
+    if constexpr (kPrefetchBytes > 0) {
+      Prefetch(reinterpret_cast<const char*>(header) + kPrefetchBytes);
+    }
+    const uint32_t x_scale = x[args.group / 4], x_sum = x[args.group / 4 + 1];
+    U32x16 sum[4] = {StartOfGroup<Format, kZeros>(x_sum), SetBits(0), SetBits(0), SetBits(0)};
+    for (int64_t n = steps; n > 0; --n) {
+#pragma GCC unroll 4
+      for (int i = 0; i < kLines; ++i) {
+        if constexpr (kPrefetchBytes > 0) Prefetch(line + i * 64 + kPrefetchBytes);
+        const U32x16 w = LoadBits(line + i * 64);
+#pragma GCC unroll 2
+        for (int quad = 0; quad < Format::kQuads; ++quad) {
+          const int at = i * Format::kQuads + quad;
+          sum[at] = Format::Dot(Format::Get(w, quad), SetQuad(x[at]), sum[at]);
+        }
+      }
+      line += 64 * kLines;
+      x += 4;
+    }
+    x += 2;
+    const U32x16 total = Add(Add(sum[0], sum[1]), Add(sum[2], sum[3]));
+    chain = AddGroup<Format, kZeros>(total, kZeros ? MinusZeros<Format>(header) : Set(0.0f),
+                                     LoadF16(header), __builtin_bit_cast(float, x_scale),
+                                     static_cast<int32_t>(x_sum), chain);
+  }
+  Store(chain, args.y);
+}
+
+// Groups [first, first + groups) of P panels by all rows of `a`.
+template <class Format, bool kZeros, int P>
+inline void MultiplyGroups(const GemmArgs& a, const char* w, std::size_t w_panel_bytes, float* y,
+                           int64_t first, int64_t groups, const char* next,
+                           std::size_t next_panel_bytes, int64_t next_bytes) {
+  const int64_t per_row = IntegerInputDwords(a.x_k, a.group);
+  const int64_t tiles = (a.m + kTileRows - 1) / kTileRows;
+  const int64_t lines = groups * (a.group / 4 / Format::kQuads);
+  const bool single = tiles == 1;
+  const int64_t step = single ? 64 : (next_bytes / lines + tiles - 1) / tiles;
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    const int64_t start = tile * kTileRows;
+    const int64_t tile_rows = a.m - start < kTileRows ? a.m - start : kTileRows;
+    const uint32_t* x = static_cast<const uint32_t*>(a.x) + start * per_row +
+                        IntegerInputDwords(first * a.group, a.group) * tile_rows;
+    for (int64_t row = 0; row < tile_rows; row += kIntRows) {
+      const int64_t rows = tile_rows - row < kIntRows ? tile_rows - row : kIntRows;
+      IntTileOfRows<Format, kZeros, P, kIntRows>(
+          rows, IntTileArgs{.w = w,
+                            .w_panel_bytes = w_panel_bytes,
+                            .x = x + row,
+                            .x_rows = tile_rows,
+                            .group = a.group,
+                            .groups = groups,
+                            .y = y + (start + row) * a.y_stride,
+                            .y_stride = a.y_stride,
+                            .accumulate = a.accumulate || first > 0,
+                            .ahead = single ? w + kPrefetchBytes : next + tile * step * lines,
+                            .ahead_panel_bytes = single ? w_panel_bytes : next_panel_bytes,
+                            .ahead_step = step});
+    }
+  }
+}
+
+// Panels of 4 bits as panels of bytes with the same headers.
+template <bool kZeros>
+inline void UnpackGroups(const char* w, const IntegerPanel& from, const IntegerPanel& to,
+                         int64_t groups, char* bytes) {
+  for (int64_t g = 0; g < groups; ++g) {
+    if (kZeros || g % 2 == 0) {
+      StoreBits(LoadBits(w + from.HeaderOffset(g)), bytes + to.HeaderOffset(g));
+    }
+    const char* line = w + from.DataOffset(g);
+    char* out = bytes + to.DataOffset(g);
+    for (int64_t n = from.group / 8; n > 0; --n) {
+      const U32x16 both = LoadBits(line);
+      StoreBits(Int4Weights::Get(both, 0), out);
+      StoreBits(Int4Weights::Get(both, 1), out + 64);
+      line += 64;
+      out += 128;
+    }
+  }
+}
+
+// From this many rows on, 4 bit weights are unpacked once per block instead of once per tile.
+inline constexpr int64_t kUnpackRows = 2 * kTileRows + 1;
+// Values of k of a block: two panels of bytes are 64 KiB of the second cache.
+inline constexpr int64_t kIntBlockK = 2048;
+
+template <class Format, bool kZeros, int P>
+inline int64_t MultiplyIntPanels(const GemmArgs& a, int64_t p, int64_t first, int64_t groups) {
+  const IntegerPanel panel{Format::kBits, a.group, kZeros};
+  for (; p + P <= a.panels; p += P) {
+    const char* w = static_cast<const char*>(a.w) + static_cast<std::size_t>(p) * a.w_panel_bytes +
+                    panel.HeaderOffset(first);
+    const char* next = w + P * a.w_panel_bytes;
+    const auto next_bytes = static_cast<int64_t>(panel.Bytes(groups));
+    float* y = a.y + p * kPanelRows;
+    if (Format::kBits == 4 && a.m >= kUnpackRows) {
+      const IntegerPanel wide{8, a.group, kZeros};
+      auto* scratch = static_cast<char*>(a.scratch);
+      const std::size_t wide_bytes = (wide.Bytes(groups) + 63) / 64 * 64;
+      for (int i = 0; i < P; ++i) {
+        UnpackGroups<kZeros>(w + static_cast<std::size_t>(i) * a.w_panel_bytes, panel, wide, groups,
+                             scratch + static_cast<std::size_t>(i) * wide_bytes);
+      }
+      MultiplyGroups<UnpackedInt4Weights, kZeros, P>(a, scratch, wide_bytes, y, first, groups, next,
+                                                     a.w_panel_bytes, next_bytes);
+    } else {
+      MultiplyGroups<Format, kZeros, P>(a, w, a.w_panel_bytes, y, first, groups, next,
+                                        a.w_panel_bytes, next_bytes);
+    }
+  }
+  return p;
+}
+
+template <class Format, bool kZeros>
+inline void MultiplyIntegers(const GemmArgs& a) {
+  const int64_t groups = (a.k + a.group - 1) / a.group;
+  if (a.m == 1) {
+    for (int64_t p = 0; p < a.panels; ++p) {
+      IntRow<Format, kZeros>(IntTileArgs{
+          .w = static_cast<const char*>(a.w) + static_cast<std::size_t>(p) * a.w_panel_bytes,
+          .w_panel_bytes = a.w_panel_bytes,
+          .x = static_cast<const uint32_t*>(a.x),
+          .x_rows = 1,
+          .group = a.group,
+          .groups = groups,
+          .y = a.y + p * kPanelRows,
+          .y_stride = a.y_stride,
+          .accumulate = a.accumulate});
+    }
+    return;
+  }
+  const int64_t block = a.m <= kTileRows ? groups : kIntBlockK / a.group;
+  for (int64_t first = 0; first < groups; first += block) {
+    const int64_t count = groups - first < block ? groups - first : block;
+    const int64_t done = MultiplyIntPanels<Format, kZeros, kIntPanels>(a, 0, first, count);
+    MultiplyIntPanels<Format, kZeros, 1>(a, done, first, count);
+  }
+}
+
+template <class Format>
+inline void MultiplyByFormat(const GemmArgs* args) {
+  const auto row_bytes = IntegerInputDwords(args->x_k, args->group) * 4;
+  ForRowBlocks(*args, row_bytes, [](const GemmArgs& part) {
+    part.zeros ? MultiplyIntegers<Format, true>(part) : MultiplyIntegers<Format, false>(part);
+  });
+}
+
+static void gemm_int8(const GemmArgs* args) { MultiplyByFormat<Int8Weights>(args); }
+static void gemm_int4(const GemmArgs* args) { MultiplyByFormat<Int4Weights>(args); }
+
+}  // namespace mossrt::cpu::MOSSRT_ISA

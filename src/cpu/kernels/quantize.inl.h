@@ -1,0 +1,147 @@
+// Rounding to integers: inputs of the integer products, and weights.
+#pragma once
+
+#include "mossrt/runtime/kernel_table.h"
+
+namespace mossrt::cpu::MOSSRT_ISA {
+
+// Adding and taking off 1.5 * 2^23 rounds |x| < 2^22 to an integer, ties to even; its bits hold the
+// integer in their low half.
+inline constexpr float kRoundingMagic = 12582912.0f;
+
+inline F32x16 Magnitude(F32x16 x) { return FromBits(And(ToBits(x), SetBits(0x7FFFFFFFu))); }
+
+template <class Function>
+inline void ForSixteens(const float* x, int64_t n, Function function) {
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) function(i, Load(x + i));
+  if (i < n) function(i, LoadFirst(x + i, static_cast<int>(n - i)));
+}
+
+// One group of one row; `to` receives group / 4 dwords, a scale and a sum, `step` dwords apart.
+inline void RoundInputs(const float* x, int64_t n, int64_t group, uint32_t* to, int64_t step) {
+  F32x16 most = Set(0.0f), nothing = Set(0.0f);
+  ForSixteens(x, n, [&](int64_t, F32x16 v) {
+    most = Max(Magnitude(v), most);
+    nothing = MulAdd(v, Set(0.0f), nothing);  // 0, or NaN if any value is not finite
+  });
+  const float largest = MaxOfLanes(most);
+  const bool counts = largest >= 0x1p-100f;
+  const F32x16 inverse = Set(counts ? 127.0f / largest : 0.0f);
+  const float scale = (counts ? largest / 127.0f : 0.0f) + Sum(nothing);
+  F32x16 total = Set(0.0f);
+  for (int64_t i = 0; i < group; i += 16) {
+    alignas(16) uint8_t bytes[16];
+    const int64_t left = n - i;
+    const F32x16 v = left >= 16 ? Load(x + i)
+                     : left > 0 ? LoadFirst(x + i, static_cast<int>(left))
+                                : Set(0.0f);
+    const F32x16 rounded = Add(Mul(v, inverse), Set(kRoundingMagic));
+    total = Add(total, Sub(rounded, Set(kRoundingMagic)));  // whole numbers below 2^24: exact
+    StoreU8(ToBits(rounded), bytes);
+    for (int64_t quad = 0; quad < 4; ++quad) {
+      uint32_t four;
+      __builtin_memcpy(&four, bytes + 4 * quad, 4);
+      to[(i / 4 + quad) * step] = four;
+    }
+  }
+  const float sum = Sum(total);
+  to[group / 4 * step] = __builtin_bit_cast(uint32_t, scale);
+  to[(group / 4 + 1) * step] = sum == sum ? static_cast<uint32_t>(static_cast<int32_t>(sum)) : 0;
+}
+
+static void pack_x_int8(const float* x, int64_t stride, int64_t m, int64_t k, int64_t group,
+                        uint32_t* packed) {
+  const int64_t per_row = IntegerInputDwords(k, group), per_group = group / 4 + 2;
+  for (int64_t first = 0; first < m; first += kTileRows) {
+    const int64_t rows = m - first < kTileRows ? m - first : kTileRows;
+    for (int64_t row = 0; row < rows; ++row) {
+      const float* from = x + (first + row) * stride;
+      uint32_t* to = packed + first * per_row + row;
+      for (int64_t j = 0; j < k; j += group) {
+        RoundInputs(from + j, k - j < group ? k - j : group, group, to, rows);
+        to += per_group * rows;
+      }
+    }
+  }
+}
+
+// How a group of weights becomes integers: q = round(w * inverse) + zero within [low, high].
+struct Rounding {
+  float inverse, zero, low, high;
+};
+
+inline F32x16 RoundWeights(F32x16 w, const Rounding& r) {
+  const F32x16 whole = Sub(Add(Mul(w, Set(r.inverse)), Set(kRoundingMagic)), Set(kRoundingMagic));
+  const F32x16 q = Add(whole, Set(r.zero));
+  const F32x16 least = Max(q, Set(r.low));
+  return Select(Less(Set(r.high), least), Set(r.high), least);
+}
+
+// The float16 next to x and its value.
+inline float NearestF16(float x, uint16_t* bits) {
+  alignas(64) float values[16];
+  uint16_t halves[16];
+  StoreF16(Set(x), halves);
+  Store(LoadF16(halves), values);
+  *bits = halves[0];
+  return values[0];
+}
+
+inline float SquaredError(const float* w, int64_t n, const Rounding& r, float scale) {
+  F32x16 error = Set(0.0f);
+  ForSixteens(w, n, [&](int64_t, F32x16 v) {
+    const F32x16 back = Mul(Sub(RoundWeights(v, r), Set(r.zero)), Set(scale));
+    const F32x16 e = Sub(v, back);
+    error = MulAdd(e, e, error);
+  });
+  return Sum(error);
+}
+
+static void quantize_group(const float* w, int64_t n, int64_t bits, bool zeros, int64_t steps,
+                           uint8_t* q, uint16_t* scale, uint16_t* zero) {
+  F32x16 most = Set(0.0f), least = Set(0.0f), nothing = Set(0.0f);
+  ForSixteens(w, n, [&](int64_t, F32x16 v) {
+    nothing = MulAdd(v, Set(0.0f), nothing);  // 0, or NaN if any value is not finite
+    most = Max(v, most);
+    least = Max(Sub(Set(0.0f), v), least);
+  });
+  const float high = MaxOfLanes(most), low = -MaxOfLanes(least);  // the smallest is at most 0
+  const auto levels = static_cast<float>((int64_t{1} << bits) - 1);
+  const float middle = bits == 8 ? 128.0f : 8.0f;
+  // The step between levels. Without zeros, bytes are -127 .. 127, and of four bits the value of
+  // the largest magnitude becomes -8.
+  const bool low_is_larger = -low > high;
+  const float widest = zeros       ? (high - low) / levels
+                       : bits == 8 ? (low_is_larger ? -low : high) / 127.0f
+                                   : (low_is_larger ? low : high) / -8.0f;
+  const float first = widest + Sum(nothing);
+  Rounding best = {0.0f, middle, 0.0f, levels};
+  float best_error = 0.0f;
+  *scale = 0;
+  for (int64_t step = 0; step <= steps; ++step) {
+    // Down to about two thirds of the first scale: beyond that clipping always costs more.
+    const float factor = 1.0f - 0.35f * static_cast<float>(step) / static_cast<float>(steps + 1);
+    uint16_t half;
+    const float s = NearestF16(first * factor, &half);
+    Rounding r = {s != 0.0f ? 1.0f / s : 0.0f, middle, bits == 8 && !zeros ? 1.0f : 0.0f, levels};
+    if (zeros) {
+      const float whole = low * factor * -r.inverse + kRoundingMagic - kRoundingMagic;
+      r.zero = whole > levels ? levels : whole;
+    }
+    const float error = steps > 0 ? SquaredError(w, n, r, s) : 0.0f;
+    if (step > 0 && !(error < best_error)) continue;
+    best = r;
+    best_error = error;
+    *scale = half;
+  }
+  *zero = static_cast<uint16_t>(best.zero);
+  ForSixteens(w, n, [&](int64_t i, F32x16 v) {
+    alignas(16) uint8_t bytes[16];
+    StoreU8(ToBits(Add(RoundWeights(v, best), Set(kRoundingMagic))), bytes);
+    const int64_t count = n - i < 16 ? n - i : 16;
+    for (int64_t j = 0; j < count; ++j) q[i + j] = bytes[j];
+  });
+}
+
+}  // namespace mossrt::cpu::MOSSRT_ISA
