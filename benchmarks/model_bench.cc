@@ -100,7 +100,7 @@ int Run(const std::string& directory, const LoadOptions& options, int rounds, in
   }
   const double head = 2.0 * static_cast<double>(p.vocab * p.hidden);
   const bool bf16 =
-      model.plan().dtype == DType::kBF16 && cpu::Kernels()->gemm_bf16_pairs != nullptr;
+      model.plan().format.dtype == DType::kBF16 && cpu::Kernels()->gemm_bf16_pairs != nullptr;
 
   std::vector<double> decode_speed, decode_fraction, prefill_speed, prefill_fraction, bandwidths,
       peaks;

@@ -17,16 +17,17 @@ absl::Status WeightSource::ReadIntegers(std::int64_t, std::int64_t, const Intege
   return absl::InternalError(Cat(name(), " holds no integers"));
 }
 
-absl::Status ReadSlabs(
-    const PackRequest& request, std::int64_t group_rows, ThreadTeam& team,
-    const std::function<void(std::int64_t, std::int64_t, std::span<const std::uint8_t>)>& consume) {
+absl::Status ForSlabs(const PackRequest& request, std::int64_t group_rows, std::int64_t row_bytes,
+                      ThreadTeam& team,
+                      const std::function<absl::Status(std::int64_t, std::int64_t,
+                                                       std::vector<std::uint8_t>&)>& work) {
   const WeightSource& source = *request.source;
-  const std::int64_t row_bytes =
+  const std::int64_t source_row_bytes =
       source.cols() * static_cast<std::int64_t>(DTypeSize(source.dtype()));
   const std::int64_t groups = (source.rows() + group_rows - 1) / group_rows;
   const std::int64_t slab_groups =
       std::max<std::int64_t>(1, kSlabBytes / std::max<std::int64_t>(1, row_bytes * group_rows));
-  std::atomic<std::int64_t> bytes_read{0};
+  std::atomic<std::int64_t> rows_done{0};
   std::atomic<bool> stop{false};
   std::mutex mutex;
   absl::Status first_error;
@@ -40,30 +41,42 @@ absl::Status ReadSlabs(
     const Range range = SplitRange(groups, thread, threads);
     if (range.begin == range.end) return;
     const std::int64_t slab_rows = std::min(slab_groups, range.end - range.begin) * group_rows;
-    std::vector<std::uint8_t> slab;
-    try {
-      slab.resize(static_cast<std::size_t>(slab_rows * row_bytes));
-    } catch (const std::bad_alloc&) {
-      fail(absl::ResourceExhaustedError(Cat("no memory for a slab of ", slab_rows * row_bytes,
-                                            " bytes while reading ", source.name())));
-      return;
-    }
     const std::int64_t end = std::min(source.rows(), range.end * group_rows);
-    for (std::int64_t first = range.begin * group_rows; first < end; first += slab_rows) {
-      if (stop.load(std::memory_order_relaxed)) return;
-      if (Cancelled(request.monitor)) return fail(absl::CancelledError("loading was cancelled"));
-      const std::int64_t count = std::min(slab_rows, end - first);
-      const std::span<std::uint8_t> bytes(slab.data(), static_cast<std::size_t>(count * row_bytes));
-      if (absl::Status s = source.ReadSlab(first, count, bytes); !s.ok()) return fail(s);
-      consume(first, count, bytes);
-      bytes_read.fetch_add(count * row_bytes, std::memory_order_relaxed);
-      if (thread == 0 && request.progress) {
-        if (absl::Status s = request.progress(bytes_read.load(std::memory_order_relaxed)); !s.ok())
-          return fail(s);
+    try {
+      std::vector<std::uint8_t> slab(static_cast<std::size_t>(slab_rows * row_bytes));
+      for (std::int64_t first = range.begin * group_rows; first < end; first += slab_rows) {
+        if (stop.load(std::memory_order_relaxed)) return;
+        if (Cancelled(request.monitor)) return fail(absl::CancelledError("loading was cancelled"));
+        const std::int64_t count = std::min(slab_rows, end - first);
+        if (absl::Status s = work(first, count, slab); !s.ok()) return fail(s);
+        rows_done.fetch_add(count, std::memory_order_relaxed);
+        if (thread == 0 && request.progress) {
+          const std::int64_t rows = rows_done.load(std::memory_order_relaxed);
+          if (absl::Status s = request.progress(rows * source_row_bytes); !s.ok()) return fail(s);
+        }
       }
+    } catch (const std::bad_alloc&) {
+      fail(absl::ResourceExhaustedError(Cat("no memory for slabs of ", slab_rows * row_bytes,
+                                            " bytes while reading ", source.name())));
     }
   });
   return first_error;
+}
+
+absl::Status ReadSlabs(
+    const PackRequest& request, std::int64_t group_rows, ThreadTeam& team,
+    const std::function<void(std::int64_t, std::int64_t, std::span<const std::uint8_t>)>& consume) {
+  const WeightSource& source = *request.source;
+  const std::int64_t row_bytes =
+      source.cols() * static_cast<std::int64_t>(DTypeSize(source.dtype()));
+  return ForSlabs(request, group_rows, row_bytes, team,
+                  [&](std::int64_t first, std::int64_t count, std::vector<std::uint8_t>& slab) {
+                    const std::span<std::uint8_t> bytes(
+                        slab.data(), static_cast<std::size_t>(count * row_bytes));
+                    MOSSRT_RETURN_IF_ERROR(source.ReadSlab(first, count, bytes));
+                    consume(first, count, bytes);
+                    return absl::OkStatus();
+                  });
 }
 
 void ToFloat(const cpu::KernelTable& kernels, DType dtype, const std::uint8_t* bytes,

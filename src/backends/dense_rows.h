@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "base/page_buffer.h"
 #include "mossrt/runtime/gemm_backend.h"
@@ -16,6 +17,15 @@ namespace mossrt::runtime {
 // Bytes of one slab per thread while reading: small enough that a cancel is seen at once, large
 // enough for disks.
 inline constexpr std::int64_t kSlabBytes = std::int64_t{4} << 20;
+
+// Works through rows [0, request.source->rows()) in slabs on all threads: work(first, count,
+// buffer), where the buffer has room for the slab's rows of `row_bytes` and is the thread's own.
+// Thread t gets the rows of its SplitRange of groups of `group_rows`. std::bad_alloc becomes an
+// error.
+absl::Status ForSlabs(const PackRequest& request, std::int64_t group_rows, std::int64_t row_bytes,
+                      ThreadTeam& team,
+                      const std::function<absl::Status(std::int64_t first, std::int64_t count,
+                                                       std::vector<std::uint8_t>& buffer)>& work);
 
 // Reads rows [0, request.source->rows()) in slabs on all threads. Thread t gets the rows of its
 // SplitRange of groups of `group_rows`, so that it touches first what it will read later.

@@ -1,5 +1,6 @@
 // The block: one page for every architecture.
 #include <algorithm>
+#include <array>
 
 #include "base/status.h"
 #include "models/model_impl.h"
@@ -7,28 +8,44 @@
 namespace mossrt::runtime {
 namespace {
 
-// Products of one prepared input as one parallel region.
+// Products as one parallel region. Matrices that read the same rows in the same form share one
+// prepared input.
 class Products {
  public:
   explicit Products(const Pass& pass) : pass_(pass) { pass_.ws.calls.clear(); }
-  void Add(const PreparedInput* x, const Linear& linear, Matrix y,
-           Activation activation = Activation::kNone) {
+  absl::Status Add(Matrix x, const Linear& linear, Matrix y,
+                   Activation activation = Activation::kNone) {
+    MOSSRT_ASSIGN_OR_RETURN(const PreparedInput* input, Prepared(x, linear));
     pass_.ws.calls.push_back(
-        {.x = x,
+        {.x = input,
          .w = linear.weight.get(),
          .y = pass_.Rows(y),
          .epilogue = {.bias = linear.bias_or_null(), .activation = activation}});
+    return absl::OkStatus();
   }
   absl::Status Run() { return pass_.model.backend->Run(pass_.ws.calls, *pass_.model.team); }
 
  private:
-  const Pass& pass_;
-};
+  absl::StatusOr<const PreparedInput*> Prepared(Matrix x, const Linear& reader) {
+    GemmBackend& backend = *pass_.model.backend;
+    const int kind = backend.InputKind(*reader.weight);
+    for (std::size_t i = 0; i < used_; ++i) {
+      if (known_[i].rows == x.data && known_[i].kind == kind) return pass_.ws.inputs[i].get();
+    }
+    PreparedInput* input = pass_.ws.inputs[used_].get();
+    MOSSRT_RETURN_IF_ERROR(backend.Prepare(pass_.Rows(x), kind, input, *pass_.model.team));
+    known_[used_++] = {x.data, kind};
+    return input;
+  }
 
-absl::Status Prepare(const Pass& pass, Matrix x, const Linear& reader, PreparedInput* out) {
-  GemmBackend& backend = *pass.model.backend;
-  return backend.Prepare(pass.Rows(x), backend.InputKind(*reader.weight), out, *pass.model.team);
-}
+  struct Known {
+    const float* rows;
+    int kind;
+  };
+  const Pass& pass_;
+  std::array<Known, kMostInputs> known_{};
+  std::size_t used_ = 0;
+};
 
 // q and k are shown in the checkpoint's order of dimensions, which interleaved rotary weights do
 // not keep inside.
@@ -138,55 +155,52 @@ absl::Status RunLayer(const Pass& pass, int layer) {
       ApplyNorm(spec.norm, w.norm2.view(), p.norm_eps, pass.Rows(ws.resid), pass.Rows(ws.norm2),
                 *m.team);
     }
-    MOSSRT_RETURN_IF_ERROR(pass.CallHooks(HookPoint::kMlpIn, layer, pass.Rows(ws.norm2)));
-    return Prepare(pass, ws.norm2, w.mlp_up, ws.input2.get());
+    return pass.CallHooks(HookPoint::kMlpIn, layer, pass.Rows(ws.norm2));
   };
-  const auto add_mlp = [&](Products* products, const PreparedInput* x) {
-    products->Add(x, w.mlp_up, ws.up, gated ? Activation::kNone : p.activation);
-    if (gated) products->Add(x, w.mlp_gate, ws.gate, p.activation);
+  const auto add_mlp = [&](Products* products, Matrix x) {
+    MOSSRT_RETURN_IF_ERROR(
+        products->Add(x, w.mlp_up, ws.up, gated ? Activation::kNone : p.activation));
+    return gated ? products->Add(x, w.mlp_gate, ws.gate, p.activation) : absl::OkStatus();
   };
   const auto finish_mlp_act = [&]() -> absl::Status {
     if (gated) Multiply(pass.Rows(ws.gate), pass.Rows(ws.up), *m.team);
-    MOSSRT_RETURN_IF_ERROR(pass.CallHooks(HookPoint::kMlpAct, layer, pass.Rows(ws.up)));
-    return Prepare(pass, ws.up, w.mlp_down, ws.input2.get());
+    return pass.CallHooks(HookPoint::kMlpAct, layer, pass.Rows(ws.up));
   };
 
   ApplyNorm(spec.norm, w.norm1.view(), p.norm_eps, pass.Rows(ws.resid), pass.Rows(ws.norm),
             *m.team);
   MOSSRT_RETURN_IF_ERROR(pass.CallHooks(HookPoint::kNorm1, layer, pass.Rows(ws.norm)));
-  MOSSRT_RETURN_IF_ERROR(Prepare(pass, ws.norm, w.q, ws.input.get()));
   if (own_input) MOSSRT_RETURN_IF_ERROR(mlp_input());
   {
     Products products(pass);
-    products.Add(ws.input.get(), w.q, ws.q);
-    products.Add(ws.input.get(), w.k, ws.k);
-    products.Add(ws.input.get(), w.v, ws.v);
-    if (parallel) add_mlp(&products, own_input ? ws.input2.get() : ws.input.get());
+    MOSSRT_RETURN_IF_ERROR(products.Add(ws.norm, w.q, ws.q));
+    MOSSRT_RETURN_IF_ERROR(products.Add(ws.norm, w.k, ws.k));
+    MOSSRT_RETURN_IF_ERROR(products.Add(ws.norm, w.v, ws.v));
+    if (parallel) MOSSRT_RETURN_IF_ERROR(add_mlp(&products, own_input ? ws.norm2 : ws.norm));
     MOSSRT_RETURN_IF_ERROR(products.Run());
   }
   MOSSRT_RETURN_IF_ERROR(RunAttention(pass, layer));
-  MOSSRT_RETURN_IF_ERROR(Prepare(pass, ws.attn, w.attn_out, ws.input.get()));
 
   if (parallel) {
     MOSSRT_RETURN_IF_ERROR(finish_mlp_act());
     Products products(pass);
-    products.Add(ws.input.get(), w.attn_out, ws.attn_proj);
-    products.Add(ws.input2.get(), w.mlp_down, ws.down);
+    MOSSRT_RETURN_IF_ERROR(products.Add(ws.attn, w.attn_out, ws.attn_proj));
+    MOSSRT_RETURN_IF_ERROR(products.Add(ws.up, w.mlp_down, ws.down));
     MOSSRT_RETURN_IF_ERROR(products.Run());
     MOSSRT_RETURN_IF_ERROR(pass.CallHooks(HookPoint::kMlpOut, layer, pass.Rows(ws.down)));
     AddBoth(pass.Rows(ws.attn_proj), pass.Rows(ws.down), pass.Rows(ws.resid), *m.team);
   } else {
     Products out(pass);
-    out.Add(ws.input.get(), w.attn_out, ws.attn_proj);
+    MOSSRT_RETURN_IF_ERROR(out.Add(ws.attn, w.attn_out, ws.attn_proj));
     MOSSRT_RETURN_IF_ERROR(out.Run());
     Add(pass.Rows(ws.attn_proj), pass.Rows(ws.resid), *m.team);
     MOSSRT_RETURN_IF_ERROR(mlp_input());
     Products up(pass);
-    add_mlp(&up, ws.input2.get());
+    MOSSRT_RETURN_IF_ERROR(add_mlp(&up, ws.norm2));
     MOSSRT_RETURN_IF_ERROR(up.Run());
     MOSSRT_RETURN_IF_ERROR(finish_mlp_act());
     Products down(pass);
-    down.Add(ws.input2.get(), w.mlp_down, ws.down);
+    MOSSRT_RETURN_IF_ERROR(down.Add(ws.up, w.mlp_down, ws.down));
     MOSSRT_RETURN_IF_ERROR(down.Run());
     MOSSRT_RETURN_IF_ERROR(pass.CallHooks(HookPoint::kMlpOut, layer, pass.Rows(ws.down)));
     Add(pass.Rows(ws.down), pass.Rows(ws.resid), *m.team);

@@ -37,12 +37,17 @@ struct RowPlace {
   std::int64_t position = 0;
 };
 
+// Prepared inputs of one region of products: q, k, v, up and gate may all read in forms of their
+// own.
+inline constexpr std::size_t kMostInputs = 5;
+
 struct Workspace::Impl {
   const Model::Impl* model = nullptr;  // whose sizes it has
   std::int64_t max_rows = 0;
   PageBuffer memory;
   Matrix resid, norm, norm2, q, k, v, attn, attn_proj, up, gate, down, reorder;  // [max_rows, ...]
-  std::unique_ptr<PreparedInput> input, input2;
+  // As many as one region of products needs: one for each form in which its matrices read rows.
+  std::vector<std::unique_ptr<PreparedInput>> inputs;
   PageBuffer attention_scratch;
   std::vector<RowPlace> places;  // of the rows of this call
   std::vector<AttentionSequence> sequences;

@@ -1,6 +1,7 @@
 #include "models/weights.h"
 
 #include <algorithm>
+#include <cstring>
 #include <new>
 
 #include "backends/dense_rows.h"
@@ -139,40 +140,29 @@ class Loader {
 
   absl::Status ReadEmbedding(const CheckpointMatrix& source, const WeightFormat& held) {
     EmbeddingTable& table = weights_.embedding;
-    table.dtype = held.dtype;
+    table.format = held;
     table.hidden = source.cols();
     MOSSRT_ASSIGN_OR_RETURN(table.memory,
                             PageBuffer::Create(EmbeddingTable::Bytes(plan_.params, held), false));
-    const auto row_bytes = static_cast<std::size_t>(source.cols()) * DTypeSize(table.dtype);
-    const cpu::KernelTable& kernels = *cpu::Kernels();
-    PackRequest request{.source = &source,
-                        .format = held,
-                        .arena = nullptr,
-                        .progress =
-                            [this](std::int64_t bytes) {
-                              return Tick(monitor_, "load",
-                                          done_ + static_cast<std::uint64_t>(bytes), total_);
-                            },
-                        .monitor = monitor_};
-    return ReadSlabs(
-        request, 1, team_,
-        [&](std::int64_t first, std::int64_t count, std::span<const std::uint8_t> in) {
-          std::byte* to = table.memory.data() + static_cast<std::size_t>(first) * row_bytes;
-          if (source.dtype() == table.dtype) {
-            std::copy_n(reinterpret_cast<const std::byte*>(in.data()), in.size(), to);
-          } else if (table.dtype == DType::kF32) {
-            ToFloat(kernels, source.dtype(), in.data(), count * source.cols(),
-                    reinterpret_cast<float*>(to));
-          } else {  // bfloat16 asked for: row by row through a small buffer
-            float wide[256];
-            const auto size = static_cast<std::int64_t>(DTypeSize(source.dtype()));
-            for (std::int64_t at = 0; at < count * source.cols(); at += 256) {
-              const std::int64_t n = std::min<std::int64_t>(256, count * source.cols() - at);
-              ToFloat(kernels, source.dtype(), in.data() + at * size, n, wide);
-              kernels.f32_to_bf16(wide, n, reinterpret_cast<std::uint16_t*>(to) + at);
-            }
-          }
-        });
+    const PackRequest request{.source = &source,
+                              .format = held,
+                              .arena = nullptr,
+                              .progress =
+                                  [this](std::int64_t bytes) {
+                                    return Tick(monitor_, "load",
+                                                done_ + static_cast<std::uint64_t>(bytes), total_);
+                                  },
+                              .monitor = monitor_};
+    const auto source_row_bytes =
+        source.cols() * static_cast<std::int64_t>(DTypeSize(source.dtype()));
+    return ForSlabs(request, 1, source_row_bytes, team_,
+                    [&](std::int64_t first, std::int64_t count, std::vector<std::uint8_t>& slab) {
+                      const std::span<std::uint8_t> bytes(
+                          slab.data(), static_cast<std::size_t>(count * source_row_bytes));
+                      MOSSRT_RETURN_IF_ERROR(source.ReadSlab(first, count, bytes));
+                      return table.SetRows(first, count, source.dtype(), bytes.data(),
+                                           source.name());
+                    });
   }
 
   const Checkpoint& checkpoint_;
@@ -190,20 +180,73 @@ class Loader {
 }  // namespace
 
 WeightFormat EmbeddingTable::HeldAs(DType file, const WeightFormat& wanted) {
+  if (wanted.integers()) return Integers(8, 128);  // 4 bits save little of a table
   if (wanted.dtype == DType::kBF16) return wanted;
   // Widening when a row is read loses nothing.
   return Dense(file == DType::kF64 ? DType::kF32 : file);
 }
 
+std::size_t EmbeddingTable::RowBytes(const WeightFormat& format, std::int64_t hidden) {
+  const auto n = static_cast<std::size_t>(hidden);
+  if (!format.integers()) return n * DTypeSize(format.dtype);
+  const auto group = static_cast<std::size_t>(format.group);
+  return ((n + group - 1) / group * 2 + n + 1) / 2 * 2;  // scales stay at even addresses
+}
+
 std::size_t EmbeddingTable::Bytes(const HyperParams& params, const WeightFormat& held) {
-  return static_cast<std::size_t>(params.vocab) * static_cast<std::size_t>(params.hidden) *
-         DTypeSize(held.dtype);
+  return static_cast<std::size_t>(params.vocab) * RowBytes(held, params.hidden);
+}
+
+absl::Status EmbeddingTable::SetRows(std::int64_t first, std::int64_t count, DType dtype,
+                                     const std::uint8_t* bytes, std::string_view name) {
+  const cpu::KernelTable& kernels = *cpu::Kernels();
+  std::byte* to = memory.data() + static_cast<std::size_t>(first) * row_bytes();
+  const std::size_t source_row_bytes = static_cast<std::size_t>(hidden) * DTypeSize(dtype);
+  if (format.dtype == dtype) {
+    std::memcpy(to, bytes, static_cast<std::size_t>(count) * source_row_bytes);
+    return absl::OkStatus();
+  }
+  std::vector<float> wide(static_cast<std::size_t>(hidden));
+  for (std::int64_t row = 0; row < count; ++row, bytes += source_row_bytes, to += row_bytes()) {
+    ToFloat(kernels, dtype, bytes, hidden, wide.data());
+    if (format.dtype == DType::kF32) {
+      std::memcpy(to, wide.data(), row_bytes());
+    } else if (format.dtype == DType::kBF16) {
+      kernels.f32_to_bf16(wide.data(), hidden, reinterpret_cast<std::uint16_t*>(to));
+    } else {
+      auto* scales = reinterpret_cast<std::uint16_t*>(to);
+      auto* q = reinterpret_cast<std::uint8_t*>(to + row_bytes() -
+                                                static_cast<std::size_t>(hidden + hidden % 2));
+      for (std::int64_t g = 0; g * format.group < hidden; ++g) {
+        const std::int64_t at = g * format.group;
+        std::uint16_t zero;
+        kernels.quantize_group(wide.data() + at, std::min<std::int64_t>(format.group, hidden - at),
+                               8, false, 0, q + at, &scales[g], &zero);
+        if ((scales[g] & 0x7C00) != 0x7C00) continue;
+        return absl::InvalidArgumentError(
+            Cat(name, ": row ", first + row,
+                " holds NaN, infinities or values beyond the reach of "
+                "a float16 scale and cannot be held as ",
+                FormatName(format),
+                "; hold this tensor as float32 (option overrides) or mend the file"));
+      }
+    }
+  }
+  return absl::OkStatus();
 }
 
 void EmbeddingTable::Row(std::int64_t token, float* out) const {
-  const std::byte* row =
-      memory.data() + static_cast<std::size_t>(token * hidden) * DTypeSize(dtype);
-  ToFloat(*cpu::Kernels(), dtype, reinterpret_cast<const std::uint8_t*>(row), hidden, out);
+  const std::byte* row = memory.data() + static_cast<std::size_t>(token) * row_bytes();
+  if (!format.integers()) {
+    ToFloat(*cpu::Kernels(), format.dtype, reinterpret_cast<const std::uint8_t*>(row), hidden, out);
+    return;
+  }
+  const auto* scales = reinterpret_cast<const std::uint16_t*>(row);
+  const auto* q = reinterpret_cast<const std::uint8_t*>(
+      row + row_bytes() - static_cast<std::size_t>(hidden + hidden % 2));
+  for (std::int64_t i = 0; i < hidden; ++i) {
+    out[i] = static_cast<float>(int{q[i]} - 128) * F16ToF32(scales[i / format.group]);
+  }
 }
 
 absl::StatusOr<Weights> LoadWeights(const Checkpoint& checkpoint, const ModelPlan& plan,

@@ -11,16 +11,24 @@
 
 namespace mossrt::runtime {
 
-// Rows [vocab, hidden] in the file's type, gathered one at a time.
+// Rows [vocab, hidden], gathered one at a time: in the file's type, or as integers of 8 bits in
+// groups, each row its scales (float16) and then its bytes.
 class EmbeddingTable {
  public:
   static std::size_t Bytes(const HyperParams& params, const WeightFormat& held);
   static WeightFormat HeldAs(DType file, const WeightFormat& wanted);
   void Row(std::int64_t token, float* out) const;  // [hidden]
+  // Rows of `dtype` from a slab become rows of the table; many threads at once.
+  absl::Status SetRows(std::int64_t first, std::int64_t count, DType dtype,
+                       const std::uint8_t* bytes, std::string_view name);
 
   PageBuffer memory;
-  DType dtype = DType::kF32;
+  WeightFormat format;
   std::int64_t hidden = 0;
+
+ private:
+  static std::size_t RowBytes(const WeightFormat& format, std::int64_t hidden);
+  std::size_t row_bytes() const { return RowBytes(format, hidden); }
 };
 
 struct NormVectors {

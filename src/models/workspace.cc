@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <new>
+#include <set>
 
 #include "base/cat.h"
 #include "base/status.h"
@@ -45,6 +46,21 @@ void Place(const HyperParams& p, bool gated, Layout* layout, Workspace::Impl* ws
   ws->reorder = layout->Take(q_cols);
 }
 
+// Two, for attention's output and the MLP's; more where matrices that read the same rows are held
+// in different ways.
+std::size_t InputsOfRegion(const Model::Impl& m) {
+  std::size_t most = 2;
+  for (const LayerWeights& layer : m.weights.layers) {
+    std::set<int> attention, mlp;
+    for (const Linear* linear : {&layer.q, &layer.k, &layer.v})
+      attention.insert(m.backend->InputKind(*linear->weight));
+    mlp.insert(m.backend->InputKind(*layer.mlp_up.weight));
+    if (layer.mlp_gate.weight != nullptr) mlp.insert(m.backend->InputKind(*layer.mlp_gate.weight));
+    most = std::max(most, attention.size() + mlp.size());
+  }
+  return most;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Workspace>> Workspace::Create(const Model& model,
@@ -66,10 +82,11 @@ absl::StatusOr<std::unique_ptr<Workspace>> Workspace::Create(const Model& model,
   MOSSRT_ASSIGN_OR_RETURN(impl->memory, PageBuffer::Create(count.used(), false));
   Layout give(max_rows, impl->memory.data());
   Place(p, gated, &give, impl.get());
-  impl->input = m.backend->CreatePrepared(max_rows, std::max(p.hidden, p.heads * p.head_dim));
-  impl->input2 = m.backend->CreatePrepared(max_rows, std::max(p.hidden, p.inner));
-  if (impl->input == nullptr || impl->input2 == nullptr) {
-    return absl::ResourceExhaustedError("no memory for the prepared inputs of a workspace");
+  const std::int64_t widest = std::max({p.hidden, p.heads * p.head_dim, p.inner});
+  for (std::size_t i = 0, n = InputsOfRegion(m); i < n; ++i) {
+    impl->inputs.push_back(m.backend->CreatePrepared(max_rows, widest));
+    if (impl->inputs.back() == nullptr)
+      return absl::ResourceExhaustedError("no memory for the prepared inputs of a workspace");
   }
   const AttentionShape shape{.heads = p.heads, .kv_heads = p.kv_heads, .head_dim = p.head_dim};
   MOSSRT_ASSIGN_OR_RETURN(

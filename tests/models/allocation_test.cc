@@ -8,7 +8,7 @@ namespace {
 TEST(Allocation, DecodingTakesNothingFromTheHeap) {
   for (const std::string name : {"moss", "llama"}) {
     const ReferenceModel reference(name);
-    for (const std::string dtype : {"float32", "float16", "bfloat16"}) {
+    for (const std::string dtype : {"float32", "float16", "bfloat16", "int8", "int4-asym"}) {
       const auto model = reference.Load({.dtype = dtype, .threads = 2});
       ASSERT_NE(model, nullptr);
       for (const DType kv : {DType::kF32, DType::kBF16}) {

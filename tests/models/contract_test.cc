@@ -32,7 +32,8 @@ void ExpectSameBits(const std::vector<float>& a, const std::vector<float>& b,
 
 TEST_P(ContractTest, ThreadsAndChunksChangeNoBit) {
   const ReferenceModel reference(GetParam());
-  for (const std::string dtype : {"float32", "float16", "bfloat16"}) {
+  for (const std::string dtype :
+       {"float32", "float16", "bfloat16", "int8", "int8-g32-asym", "int4", "int4-g128-asym"}) {
     for (const DType kv : {DType::kF32, DType::kBF16}) {
       const auto one = reference.Load({.dtype = dtype, .threads = 1});
       const std::vector<float> want = AllLogits(*one, reference, {512, 18}, nullptr, kv);

@@ -70,7 +70,7 @@ TEST(StrictLoading, BadNumbersAreNamedTogether) {
 TEST(Traps, TorchDtypeLies) {
   const auto plan = Plan(ReadModel("moss"));
   ASSERT_TRUE(plan.ok()) << plan.status();
-  EXPECT_EQ(plan->dtype, DType::kF16);
+  EXPECT_EQ(plan->format, Dense(DType::kF16));
   std::string notes;
   for (const std::string& note : plan->notes) notes += note + "\n";
   ExpectAll(notes, {"float32", "float16"});

@@ -5,6 +5,7 @@
 
 #include "backends/dense_rows.h"
 #include "backends/epilogue.h"
+#include "backends/native/integer_weight.h"
 #include "backends/native/packed_weight.h"
 #include "base/cat.h"
 #include "base/status.h"
@@ -15,12 +16,20 @@ namespace {
 using cpu::kPanelRows;
 using cpu::kTileRows;
 
-enum InputKinds { kPlain, kRounded };
+// From kFirstIntegerKind on: the backend's integer_inputs_.
+enum InputKinds { kPlain, kRounded, kFirstIntegerKind };
 
 class PackedInput final : public PreparedInput {
  public:
   PageBuffer buffer;
+  PageBuffer gathered;  // rows in the order of an act-order matrix's groups, if there is one
   std::int64_t m = 0, k = 0;
+};
+
+// A format of the input that some matrices of integers share.
+struct IntegerInput {
+  std::int64_t cols;
+  ColumnGroups columns;
 };
 
 class NativeBackend final : public GemmBackend {
@@ -30,24 +39,40 @@ class NativeBackend final : public GemmBackend {
   std::string_view name() const override { return "native"; }
   bool deterministic() const override { return true; }
   bool own_threads() const override { return false; }
-  WeightFormat HeldAs(const WeightSource&, const WeightFormat& wanted) const override {
-    return wanted.dtype == DType::kF16 || wanted.dtype == DType::kBF16 ? wanted
-                                                                       : Dense(DType::kF32);
+  WeightFormat HeldAs(const WeightSource& source, const WeightFormat& wanted) const override {
+    const IntegerEncoding* integers = source.integers();
+    if (!wanted.integers() || integers == nullptr) return wanted;
+    const std::int64_t size = integers->group_size;
+    return Integers(integers->bits <= 4 ? 4 : 8, size > 64 ? 128 : size > 32 ? 64 : 32, true);
   }
   std::size_t PackedBytes(const WeightSource& source, const WeightFormat& held) const override {
     return static_cast<std::size_t>((source.rows() + kPanelRows - 1) / kPanelRows) *
-           PanelWeight::PanelBytes(source.cols(), held.dtype);
+           (held.integers() ? IntegerWeight::PanelBytes(held, GroupColumns(source, held).groups())
+                            : PanelWeight::PanelBytes(source.cols(), held.dtype));
   }
   absl::StatusOr<std::unique_ptr<PackedWeight>> Pack(const PackRequest& request,
                                                      ThreadTeam& team) override {
-    return PackPanels(kernels_, request, HeldAs(*request.source, request.format).dtype, team);
+    const WeightFormat held = HeldAs(*request.source, request.format);
+    if (!held.integers()) {
+      dense_inputs_ = true;
+      return PackPanels(kernels_, request, held.dtype, team);
+    }
+    MOSSRT_ASSIGN_OR_RETURN(std::unique_ptr<IntegerWeight> weight,
+                            PackIntegers(kernels_, request, held, team));
+    weight->input_kind = KindOf(*weight);
+    return weight;
   }
   void ReadRow(const PackedWeight& weight, std::int64_t row, float* out) const override {
-    static_cast<const PanelWeight&>(weight).ReadRow(row, out);
+    if (weight.format().integers()) {
+      static_cast<const IntegerWeight&>(weight).ReadRow(row, out);
+    } else {
+      static_cast<const PanelWeight&>(weight).ReadRow(row, out);
+    }
   }
 
   // bfloat16 means that inputs are rounded too; float16 weights read float32 inputs.
   int InputKind(const PackedWeight& weight) const override {
+    if (weight.format().integers()) return static_cast<const IntegerWeight&>(weight).input_kind;
     return weight.format().dtype == DType::kBF16 ? kRounded : kPlain;
   }
   std::unique_ptr<PreparedInput> CreatePrepared(std::int64_t max_rows,
@@ -57,39 +82,129 @@ class NativeBackend final : public GemmBackend {
   std::uint64_t run_count() const override { return runs_.load(std::memory_order_relaxed); }
 
  private:
+  int KindOf(const IntegerWeight& weight);
+  const IntegerInput& IntegerInputOf(int kind) const {
+    return integer_inputs_[static_cast<std::size_t>(kind - kFirstIntegerKind)];
+  }
+  absl::Status PrepareIntegers(ConstMatrix x, const IntegerInput& format, PackedInput& input,
+                               ThreadTeam& team) const;
+  // What multiplies a weight, and by what.
+  struct Product {
+    void (*kernel)(const cpu::GemmArgs*);
+    const std::byte* data;
+    std::size_t panel_bytes;
+    std::int64_t k;
+  };
+  Product ProductOf(const PackedWeight& weight) const;
   void RunPart(std::span<const GemmCall> calls, int thread, int threads) const;
 
   const cpu::KernelTable& kernels_;
+  std::vector<IntegerInput> integer_inputs_;
+  bool dense_inputs_ = false;  // has a matrix been packed that reads float or bfloat16 inputs?
   std::atomic<std::uint64_t> runs_{0};
 };
+
+int NativeBackend::KindOf(const IntegerWeight& weight) {
+  const ColumnGroups& columns = weight.columns();
+  for (std::size_t i = 0; i < integer_inputs_.size(); ++i) {
+    const IntegerInput& known = integer_inputs_[i];
+    if (known.cols == weight.cols() && known.columns.group == columns.group &&
+        known.columns.places() == columns.places() && known.columns.order == columns.order) {
+      return kFirstIntegerKind + static_cast<int>(i);
+    }
+  }
+  integer_inputs_.push_back({weight.cols(), columns});
+  return kFirstIntegerKind + static_cast<int>(integer_inputs_.size()) - 1;
+}
 
 std::unique_ptr<PreparedInput> NativeBackend::CreatePrepared(std::int64_t max_rows,
                                                              std::int64_t max_cols) const {
   auto input = std::make_unique<PackedInput>();
-  auto buffer = PageBuffer::Create(
-      static_cast<std::size_t>(max_rows * (max_cols + 1)) * sizeof(float), false);
+  std::int64_t dwords = dense_inputs_ || integer_inputs_.empty() ? max_cols + 1 : 0;
+  std::int64_t gathered = 0;  // per row
+  for (const IntegerInput& format : integer_inputs_) {
+    if (format.cols > max_cols) continue;
+    dwords =
+        std::max(dwords, cpu::IntegerInputDwords(format.columns.places(), format.columns.group));
+    if (!format.columns.order.empty()) gathered = std::max(gathered, format.columns.places());
+  }
+  const auto bytes = [max_rows](std::int64_t per_row) {
+    return static_cast<std::size_t>(max_rows * per_row) * 4;
+  };
+  auto buffer = PageBuffer::Create(bytes(dwords), false);
   if (!buffer.ok()) return nullptr;
   input->buffer = *std::move(buffer);
+  if (gathered > 0) {
+    auto memory = PageBuffer::Create(bytes(gathered), false);
+    if (!memory.ok()) return nullptr;
+    input->gathered = *std::move(memory);
+  }
   return input;
+}
+
+namespace {
+
+// part(first row, end row) for tiles of rows; a single tile is cheaper than waking the team.
+template <typename Part>
+void ForTiles(std::int64_t rows, ThreadTeam& team, const Part& part) {
+  const std::int64_t tiles = (rows + kTileRows - 1) / kTileRows;
+  if (tiles == 1) return part(std::int64_t{0}, rows);
+  team.ForEachThread([&](int thread, int threads) {
+    const Range range = SplitRange(tiles, thread, threads);
+    const std::int64_t first = range.begin * kTileRows;
+    const std::int64_t end = std::min<std::int64_t>(rows, range.end * kTileRows);
+    if (first < end) part(first, end);
+  });
+}
+
+absl::Status DoesNotFit(ConstMatrix x) {
+  return absl::InternalError(
+      Cat("a prepared input of [", x.rows, ", ", x.cols, "] does not fit its buffer"));
+}
+
+}  // namespace
+
+absl::Status NativeBackend::PrepareIntegers(ConstMatrix x, const IntegerInput& format,
+                                            PackedInput& input, ThreadTeam& team) const {
+  const ColumnGroups& columns = format.columns;
+  const bool reorder = !columns.order.empty();
+  const std::int64_t places = reorder ? columns.places() : x.cols;
+  const std::int64_t dwords = cpu::IntegerInputDwords(places, columns.group);
+  if (static_cast<std::size_t>(x.rows * dwords) * 4 > input.buffer.size() ||
+      (reorder && static_cast<std::size_t>(x.rows * places) * 4 > input.gathered.size())) {
+    return DoesNotFit(x);
+  }
+  auto* packed = reinterpret_cast<std::uint32_t*>(input.buffer.data());
+  auto* gathered = reinterpret_cast<float*>(input.gathered.data());
+  ForTiles(x.rows, team, [&](std::int64_t first, std::int64_t end) {
+    const float* from = x.Row(first);
+    std::int64_t stride = x.stride;
+    if (reorder) {
+      for (std::int64_t i = first; i < end; ++i) {
+        float* to = gathered + i * places;
+        for (std::int64_t j = 0; j < places; ++j) {
+          const std::int32_t column = columns.order[static_cast<std::size_t>(j)];
+          to[j] = column < 0 ? 0.0f : x.Row(i)[column];
+        }
+      }
+      from = gathered + first * places;
+      stride = places;
+    }
+    kernels_.pack_x_int8(from, stride, end - first, places, columns.group, packed + first * dwords);
+  });
+  return absl::OkStatus();
 }
 
 absl::Status NativeBackend::Prepare(ConstMatrix x, int kind, PreparedInput* out, ThreadTeam& team) {
   auto& input = static_cast<PackedInput&>(*out);
-  const bool pairs = kind == kRounded && kernels_.gemm_bf16_pairs != nullptr;
-  const std::int64_t depth = pairs ? (x.cols + 1) / 2 : x.cols;  // dwords per row
-  if (static_cast<std::size_t>(x.rows * depth) * 4 > input.buffer.size()) {
-    return absl::InternalError(
-        Cat("a prepared input of [", x.rows, ", ", x.cols, "] does not fit its buffer"));
-  }
   input.m = x.rows;
   input.k = x.cols;
+  if (kind >= kFirstIntegerKind) return PrepareIntegers(x, IntegerInputOf(kind), input, team);
+  const bool pairs = kind == kRounded && kernels_.gemm_bf16_pairs != nullptr;
+  const std::int64_t depth = pairs ? (x.cols + 1) / 2 : x.cols;  // dwords per row
+  if (static_cast<std::size_t>(x.rows * depth) * 4 > input.buffer.size()) return DoesNotFit(x);
   auto* data = reinterpret_cast<float*>(input.buffer.data());
-  const std::int64_t tiles = (x.rows + kTileRows - 1) / kTileRows;
-  const auto part = [&](int thread, int threads) {
-    const Range range = SplitRange(tiles, thread, threads);
-    const std::int64_t first = range.begin * kTileRows,
-                       end = std::min<std::int64_t>(x.rows, range.end * kTileRows);
-    if (first >= end) return;
+  ForTiles(x.rows, team, [&](std::int64_t first, std::int64_t end) {
     float* to = data + first * depth;
     if (pairs) {
       kernels_.pack_x_bf16_pairs(x.Row(first), x.stride, end - first, x.cols,
@@ -99,12 +214,7 @@ absl::Status NativeBackend::Prepare(ConstMatrix x, int kind, PreparedInput* out,
     } else {
       kernels_.pack_x_f32(x.Row(first), x.stride, end - first, x.cols, to);
     }
-  };
-  if (tiles == 1) {
-    part(0, 1);  // cheaper than waking the team
-  } else {
-    team.ForEachThread(part);
-  }
+  });
   return absl::OkStatus();
 }
 
@@ -115,33 +225,48 @@ std::int64_t PanelsPerBlock(std::int64_t m) {
       2, kBlockBytes / (std::max<std::int64_t>(1, m) * kPanelRows * 4) / 2 * 2);
 }
 
+NativeBackend::Product NativeBackend::ProductOf(const PackedWeight& weight) const {
+  if (weight.format().integers()) {
+    const auto& w = static_cast<const IntegerWeight&>(weight);
+    const std::int64_t k = w.columns().order.empty() ? w.cols() : w.columns().places();
+    return {w.format().bits == 8 ? kernels_.gemm_int8 : kernels_.gemm_int4, w.Panel(0),
+            w.panel_bytes(), k};
+  }
+  const auto& w = static_cast<const PanelWeight&>(weight);
+  const auto kernel = w.dtype() == DType::kF16   ? kernels_.gemm_f16
+                      : w.dtype() == DType::kF32 ? kernels_.gemm_f32
+                      : kernels_.gemm_bf16_pairs ? kernels_.gemm_bf16_pairs
+                                                 : kernels_.gemm_bf16;
+  return {kernel, w.Panel(0), w.panel_bytes(), w.cols()};
+}
+
 void NativeBackend::RunPart(std::span<const GemmCall> calls, int thread, int threads) const {
   alignas(64) thread_local std::byte scratch[cpu::kGemmScratchBytes];
   for (const GemmCall& call : calls) {
-    const auto& w = static_cast<const PanelWeight&>(*call.w);
     const auto& x = static_cast<const PackedInput&>(*call.x);
-    const auto kernel = w.dtype() == DType::kF16   ? kernels_.gemm_f16
-                        : w.dtype() == DType::kF32 ? kernels_.gemm_f32
-                        : kernels_.gemm_bf16_pairs ? kernels_.gemm_bf16_pairs
-                                                   : kernels_.gemm_bf16;
-    const Range range = SplitRange(w.panels(), thread, threads);
+    const Product product = ProductOf(*call.w);
     const std::int64_t block = PanelsPerBlock(x.m);
+    const std::int64_t panels_of_all = (call.w->rows() + kPanelRows - 1) / kPanelRows;
+    const Range range = SplitRange(panels_of_all, thread, threads);
     for (std::int64_t p = range.begin; p < range.end; p += block) {
       const std::int64_t panels = std::min<std::int64_t>(block, range.end - p);
-      const cpu::GemmArgs args = {.w = w.Panel(p),
-                                  .w_panel_bytes = w.panel_bytes(),
+      const std::size_t offset = static_cast<std::size_t>(p) * product.panel_bytes;
+      const cpu::GemmArgs args = {.w = product.data + offset,
+                                  .w_panel_bytes = product.panel_bytes,
                                   .x = x.buffer.data(),
-                                  .x_k = x.k,
+                                  .x_k = product.k,
                                   .y = call.y.data + p * kPanelRows,
                                   .y_stride = call.y.stride,
                                   .m = x.m,
-                                  .k = x.k,
+                                  .k = product.k,
                                   .panels = panels,
                                   .accumulate = false,
-                                  .scratch = scratch};
-      kernel(&args);
+                                  .scratch = scratch,
+                                  .group = call.w->format().group,
+                                  .zeros = call.w->format().zeros};
+      product.kernel(&args);
       ApplyEpilogue(kernels_, call.epilogue, call.y, p * kPanelRows,
-                    std::min(w.rows(), (p + panels) * kPanelRows));
+                    std::min(call.w->rows(), (p + panels) * kPanelRows));
     }
   }
 }
