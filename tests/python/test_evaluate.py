@@ -390,11 +390,13 @@ def test_the_heldout_text_is_what_its_program_writes() -> None:
 GATES = [
     ("float16", 1e-9, 1.0),
     ("bfloat16", 1e-4, 0.99),
+    ("int8", 2e-3, 0.98),
+    ("int4", 0.05, 0.90),
 ]
 
 
 # Formats in which the model answers as well as in float32.
-SCORED = ["bfloat16"]
+SCORED = ["bfloat16", "int8"]
 
 
 @pytest.mark.parametrize(("dtype", "kl", "same_top1"), GATES)
