@@ -1,6 +1,7 @@
 """Asks the model the held-out questions and counts what it gets right, with mossrt.
 
-  python evaluate.py                          # mossrt
+  python evaluate.py                          # mossrt, in the file's own precision
+  python evaluate.py --dtype bfloat16         # mossrt, in any format that it loads
   python evaluate.py --backend transformers   # the independent reference, through CodeGen
 
 A command counts when it is exact. An answer counts when it holds the fact or result and is in the
@@ -25,9 +26,9 @@ WANTED_COMMANDS, WANTED_ANSWERS = 0.90, 0.95
 Generate = Callable[[str, str], str]
 
 
-def mossrt_generate(folder: Path) -> Generate:
+def mossrt_generate(folder: Path, dtype: str) -> Generate:
     mossrt: Any = importlib.import_module("mossrt")
-    model = mossrt.Model.from_pretrained(str(folder))
+    model = mossrt.Model.from_pretrained(str(folder), dtype)
 
     def generate(prompt: str, stop: str) -> str:
         ids = model.tokenizer.encode(prompt, parse_special=True)
@@ -122,12 +123,17 @@ def main() -> int:
     parser.add_argument("--model", type=Path, default=HERE / "model")
     parser.add_argument("--questions", type=Path, default=HERE / "heldout.jsonl")
     parser.add_argument("--backend", choices=["mossrt", "transformers"], default="mossrt")
+    parser.add_argument("--dtype", help="format of the weights in mossrt; default: the file's")
     parser.add_argument("--every", type=int, default=1, help="ask only every so many-th question")
     parser.add_argument("--json", type=Path, help="write every answer and the figures here")
     parser.add_argument("--wrong", action="store_true", help="print what went wrong")
     args = parser.parse_args()
-    make = mossrt_generate if args.backend == "mossrt" else transformers_generate
-    generate = make(args.model)
+    if args.backend == "mossrt":
+        generate = mossrt_generate(args.model, args.dtype or "auto")
+    elif args.dtype:
+        parser.error("--dtype is for the backend mossrt; transformers computes in float32")
+    else:
+        generate = transformers_generate(args.model)
     lines = args.questions.read_text(encoding="utf-8").splitlines()[:: args.every]
     questions = [json.loads(line) for line in lines]
     outcomes = [ask(generate, question) for question in questions]
@@ -158,7 +164,7 @@ def main() -> int:
             name: {key: [sum(values), len(values)] for key, values in figure.items()}
             for name, figure in figures.items()
         }
-        report = {"backend": args.backend, "figures": summary, "outcomes": outcomes}
+        report = {"backend": args.backend, "dtype": args.dtype, "figures": summary, "outcomes": outcomes}
         args.json.write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8")
 
     def reached(values: list[bool], wanted: float) -> bool:

@@ -8,6 +8,7 @@ so the two can never meet; `--check` asserts it on a sample and on the stored fi
   python make_dialogues.py --count 1000 --out dialogues.jsonl   # dialogues, one JSON object a line
   python make_dialogues.py --heldout heldout.jsonl              # the 500 held-out questions
   python make_dialogues.py --check heldout.jsonl                # that nothing of them is trained on
+  python make_dialogues.py --heldout-text heldout.txt           # them and their answers as plain text
 """
 
 from __future__ import annotations
@@ -387,6 +388,33 @@ def heldout_questions(seed: int = 2023) -> Iterator[dict[str, Any]]:
             number += 1
 
 
+# Stands between the dialogues of a text; no dialogue holds it.
+SEPARATOR = "<|endoftext|>"
+
+
+def heldout_text() -> str:
+    """The held-out questions with their answers, as dialogues of one turn in MOSS's protocol.
+
+    Those with a meta instruction are left out: it bears no loss, so that no model predicts it.
+    """
+    dialogues = []
+    for q in heldout_questions():
+        if q["meta"]:
+            continue
+        turn = Turn(
+            kind=q["kind"],
+            lang=q["lang"],
+            human=q["question"],
+            answer=q["answer"],
+            phrasing=q["phrasing"],
+            commands="" if q["command"] == "None" else q["command"],
+            results="" if q["results"] == "None" else q["results"],
+        )
+        fields = turn_fields(Dialogue(q["form"], "", [turn]), 0)
+        dialogues.append("".join(text for _, text in fields))
+    return SEPARATOR.join(dialogues)
+
+
 def check(path: Path, seed: int, count: int) -> None:
     """Asserts that no expression and no unseen phrasing of the file is among `count` dialogues."""
     questions = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -412,6 +440,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, help="write dialogues here")
     parser.add_argument("--heldout", type=Path, help="write the held-out questions here")
+    parser.add_argument("--heldout-text", type=Path, help="write them as dialogues here")
     parser.add_argument("--check", type=Path, help="check these held-out questions")
     args = parser.parse_args()
     if args.out:
@@ -424,6 +453,8 @@ def main() -> None:
         with args.heldout.open("w", encoding="utf-8") as out:
             for question in heldout_questions():
                 out.write(json.dumps(question, ensure_ascii=False) + "\n")
+    if args.heldout_text:
+        args.heldout_text.write_text(heldout_text(), encoding="utf-8")
     if args.check:
         check(args.check, args.seed, args.count)
 

@@ -41,7 +41,7 @@ def run(*arguments: Any, stdin: str | bytes = b"", code: int = 0) -> tuple[str, 
 
 def test_help_and_version() -> None:
     out, err = run("--help")
-    for command in ("generate", "chat", "tokenize", "inspect", "bench", "doctor"):
+    for command in ("generate", "chat", "tokenize", "inspect", "bench", "evaluate", "doctor"):
         assert command in out
         assert "--help" in run(command, "--help")[0]
     assert err == ""

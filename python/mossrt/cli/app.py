@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mossrt import _mossrt
-from mossrt.cli import bench, chat, doctor, generate, inspect, tokenize
+from mossrt.cli import bench, chat, doctor, evaluate, generate, inspect, tokenize
 
 app = typer.Typer(
     name="mossrt",
@@ -21,6 +21,7 @@ app.command("chat")(chat.run)
 app.command("tokenize")(tokenize.run)
 app.command("inspect")(inspect.run)
 app.command("bench")(bench.run)
+app.command("evaluate")(evaluate.run)
 app.command("doctor")(doctor.run)
 
 
