@@ -1,7 +1,8 @@
-// Decode and prefill of a whole model, each round bracketed by the bandwidth and product probes of
-// the same minute.
+// Decode (one sequence and several) and prefill of a whole model, each round bracketed by the
+// bandwidth and product probes of the same minute.
 //
 //   model_bench DIRECTORY [--dtype auto] [--threads 2] [--rounds 7] [--prefill 512] [--decode 32]
+//               [--batch 8]
 //
 // Medians over rounds; a round whose two probes differ by more than 15 % is dropped (shared
 // machines have weather).
@@ -69,9 +70,9 @@ double TeamBandwidth(ThreadTeam& team, const PageBuffer& memory) {
   return static_cast<double>(memory.size()) / (Now() - start) * 1e-9;
 }
 
-double TeamProducts(ThreadTeam& team, bool bf16) {
+double TeamProducts(ThreadTeam& team, Arithmetic arithmetic) {
   std::atomic<double> sum{0};
-  team.ForEachThread([&](int, int) { sum += ProbeProducts(cpu::Kernels()->name, bf16); });
+  team.ForEachThread([&](int, int) { sum += ProbeProducts(cpu::Kernels()->name, arithmetic); });
   return sum;
 }
 
@@ -81,7 +82,7 @@ int Fail(const absl::Status& status) {
 }
 
 int Run(const std::string& directory, const LoadOptions& options, int rounds, int prefill,
-        int decode) {
+        int decode, int batch) {
   auto checkpoint = OpenCheckpoint(directory);
   if (!checkpoint.ok()) return Fail(checkpoint.status());
   const double load_start = Now();
@@ -106,11 +107,14 @@ int Run(const std::string& directory, const LoadOptions& options, int rounds, in
     }
   }
   const double head = 2.0 * static_cast<double>(p.vocab * p.hidden);
-  const bool bf16 =
-      model.plan().format.dtype == DType::kBF16 && cpu::Kernels()->gemm_bf16_pairs != nullptr;
+  const WeightFormat& format = model.plan().format;
+  const bool pairs = format.dtype == DType::kBF16 && cpu::Kernels()->gemm_bf16_pairs != nullptr;
+  const Arithmetic arithmetic = format.integers() ? Arithmetic::kInt8
+                                : pairs           ? Arithmetic::kBf16
+                                                  : Arithmetic::kF32;
 
-  std::vector<double> decode_speed, decode_fraction, prefill_speed, prefill_fraction, processor_fraction, bandwidths,
-      peaks;
+  std::vector<double> decode_speed, decode_fraction, prefill_speed, prefill_fraction,
+      processor_fraction, bandwidths, peaks, batch_speed, batch_fraction;
   std::vector<std::int32_t> ids(static_cast<std::size_t>(prefill));
   for (std::size_t i = 0; i < ids.size(); ++i)
     ids[i] = static_cast<std::int32_t>((i * 7919 + 13) % static_cast<std::size_t>(p.vocab));
@@ -121,13 +125,13 @@ int Run(const std::string& directory, const LoadOptions& options, int rounds, in
       const SequenceInput input{.kv = &kv, .tokens = tokens};
       return model.Forward({&input, 1}, {}, **workspace).status();
     };
-    const double peak_before = TeamProducts(model.team(), bf16);
+    const double peak_before = TeamProducts(model.team(), arithmetic);
     double start = Now();
     const double processor_start = ProcessorSeconds();
     if (absl::Status s = forward(ids); !s.ok()) return Fail(s);
     const double processor_seconds = ProcessorSeconds() - processor_start;
     const double prefill_seconds = Now() - start;
-    const double peak = std::max(peak_before, TeamProducts(model.team(), bf16));
+    const double peak = std::max(peak_before, TeamProducts(model.team(), arithmetic));
     kv.Rewind(8);
     if (absl::Status s = forward(std::span(ids).first(1)); !s.ok()) return Fail(s);
 
@@ -141,6 +145,23 @@ int Run(const std::string& directory, const LoadOptions& options, int rounds, in
     const double decode_seconds = Now() - start;
     loop_allocations = allocations.load() - allocations_before;
     const double after = TeamBandwidth(model.team(), *memory);
+
+    // One token each of `batch` sequences in one pass.
+    std::vector<std::unique_ptr<KvCache>> caches;
+    std::vector<SequenceInput> inputs;
+    for (int i = 0; i < batch; ++i) {
+      caches.push_back(std::make_unique<KvCache>(kv.shape(), p.max_positions));
+      inputs.push_back({.kv = caches.back().get(), .tokens = std::span(ids).first(1)});
+    }
+    double batch_seconds = 0;
+    const int batch_steps = std::max(1, decode / 4);
+    for (int i = -1; i < batch_steps; ++i) {  // the first pass allocates
+      start = Now();
+      if (absl::Status s = model.Forward(inputs, {}, **workspace).status(); !s.ok()) return Fail(s);
+      if (i >= 0) batch_seconds += Now() - start;
+    }
+    batch_speed.push_back(batch * batch_steps / batch_seconds);
+    batch_fraction.push_back(batch_speed.back() * products * 1e-9 / peak);
 
     const double tokens = decode / decode_seconds;
     const double total = products * prefill - head * (prefill - 1);
@@ -163,11 +184,12 @@ int Run(const std::string& directory, const LoadOptions& options, int rounds, in
   std::printf("%s %s threads %d: load %.1f s, weights %.2f GB\n", p.architecture.c_str(),
               model.numerics().c_str(), model.team().size(), load_seconds, bytes * 1e-9);
   std::printf(
-      "prefill %d: %.1f t/s, %.1f %% of %.0f GFLOP/s (%.1f %% by processor time) | decode: %.2f t/s, %.1f %% of %.1f GB/s (%zu "
+      "prefill %d: %.1f t/s, %.1f %% of %.0f GFLOP/s (%.1f %% by processor time) | %d sequences: "
+      "%.1f t/s, %.1f %% | decode: %.2f t/s, %.1f %% of %.1f GB/s (%zu "
       "of %d rounds) | "
       "allocations in %d decode steps: %llu\n",
       prefill, Median(prefill_speed), 100 * Median(prefill_fraction), Median(peaks),
-      100 * Median(processor_fraction),
+      100 * Median(processor_fraction), batch, Median(batch_speed), 100 * Median(batch_fraction),
       Median(decode_speed), 100 * Median(decode_fraction), Median(bandwidths), decode_speed.size(),
       rounds, decode, static_cast<unsigned long long>(loop_allocations));
   return 0;
@@ -180,12 +202,12 @@ int main(int argc, char** argv) {
   if (argc < 2) {
     std::fprintf(stderr,
                  "usage: model_bench DIRECTORY [--dtype T] [--threads N] [--rounds N] [--prefill "
-                 "N] [--decode N]\n");
+                 "N] [--decode N] [--batch N]\n");
     return 2;
   }
   mossrt::runtime::LoadOptions options;
   options.threads = 2;
-  int rounds = 7, prefill = 512, decode = 32;
+  int rounds = 7, prefill = 512, decode = 32, batch = 8;
   for (int i = 2; i + 1 < argc; i += 2) {
     const std::string key = argv[i];
     if (key == "--dtype") options.dtype = argv[i + 1];
@@ -193,6 +215,7 @@ int main(int argc, char** argv) {
     if (key == "--rounds") rounds = std::atoi(argv[i + 1]);
     if (key == "--prefill") prefill = std::atoi(argv[i + 1]);
     if (key == "--decode") decode = std::atoi(argv[i + 1]);
+    if (key == "--batch") batch = std::atoi(argv[i + 1]);
   }
-  return mossrt::bench::Run(argv[1], options, rounds, prefill, decode);
+  return mossrt::bench::Run(argv[1], options, rounds, prefill, decode, batch);
 }

@@ -10,7 +10,7 @@ target_compile_options(mossrt_flags INTERFACE
   -Wall -Wextra -Wpedantic -Wconversion
   $<$<BOOL:${MOSSRT_WERROR}>:-Werror>
   -ffp-contract=off # contract 1: a fused multiply-add stands only where the text says so
-  $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fno-gnu-unique> # or dlclose would not unmap
+  $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fno-gnu-unique> # or a plugin that links us could not be unloaded
   -fvisibility=hidden $<$<COMPILE_LANGUAGE:CXX>:-fvisibility-inlines-hidden>)
 if(MOSSRT_SANITIZE)
   target_compile_options(mossrt_flags INTERFACE -fsanitize=${MOSSRT_SANITIZE} -fno-sanitize-recover=all
@@ -28,6 +28,8 @@ function(mossrt_room name)
   add_library(mossrt_${name} STATIC ${ARG_SOURCES})
   set_target_properties(mossrt_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_EXTENSIONS OFF
                         EXCLUDE_FROM_ALL OFF)
+  # Static objects stay until the process ends: other threads may still be inside a call when main returns.
+  target_compile_options(mossrt_${name} PRIVATE $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-Wexit-time-destructors>)
   target_include_directories(mossrt_${name} PUBLIC ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
   target_link_libraries(mossrt_${name} PUBLIC ${ARG_LINK} PRIVATE $<BUILD_INTERFACE:mossrt_flags>)
   set_property(GLOBAL APPEND PROPERTY MOSSRT_ROOMS mossrt_${name})

@@ -28,7 +28,9 @@ add_library(mossrt_runtime STATIC ${runtime_objects})
 set_target_properties(mossrt PROPERTIES VERSION ${PROJECT_VERSION}
   SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR} # until 1.0 every minor version breaks
   LINK_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/mossrt.map)
-target_link_options(mossrt PRIVATE LINKER:--version-script=${CMAKE_CURRENT_SOURCE_DIR}/mossrt.map)
+# dlclose leaves it mapped: threads of objects that are still alive run its code.
+target_link_options(mossrt PRIVATE LINKER:--version-script=${CMAKE_CURRENT_SOURCE_DIR}/mossrt.map
+                    LINKER:-z,nodelete)
 if(NOT MOSSRT_SANITIZE AND NOT MOSSRT_BUILD_FUZZERS) # their runtimes are in the program alone
   # Defined is what is declared: a symbol that no room brings must not wait for the user's program.
   target_link_options(mossrt PRIVATE LINKER:--no-undefined)

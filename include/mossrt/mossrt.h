@@ -17,6 +17,10 @@
  *              generation, sampler, detok, monitor, backend or options object serves one call at a
  *              time: a second one gets MOSSRT_E_BUSY. A generation uses its session as well.
  *              mossrt_monitor_cancel may be called from anywhere, also from a signal handler.
+ *   Ends       No call initialises or shuts down. A program may end, or call dlclose, while handles
+ *              are alive and calls run; the library then stays in memory. After the last model is
+ *              freed none of its threads is left. In a child after fork, handles that no call was
+ *              using work on threads started there.
  *   Callbacks  get the `user` pointer given with them, run on the calling thread and only during a
  *              call (log functions on any thread). A negative return ends the call with
  *              MOSSRT_E_CALLBACK, and mossrt_error_callback_code gives that number back.

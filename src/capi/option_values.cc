@@ -1,6 +1,5 @@
 #include "capi/option_values.h"
 
-#include <functional>
 #include <span>
 #include <utility>
 
@@ -17,12 +16,12 @@ using runtime::OptionKind;
 template <typename Options>
 struct Setter {
   const char* key;
-  std::function<void(const Json&, Options*)> set;
+  void (*set)(const Json&, Options*);
 };
 
 template <typename Options>
 absl::StatusOr<Options> Read(const mossrt_options* o, OptionKind kind,
-                             const std::vector<Setter<Options>>& setters) {
+                             std::span<const Setter<Options>> setters) {
   MOSSRT_ASSIGN_OR_RETURN(const Json values, ValuesOf(o, kind));
   Options options;
   for (const auto& [key, value] : values.items()) {
@@ -53,7 +52,7 @@ absl::StatusOr<Json> ValuesOf(const mossrt_options* o, OptionKind kind) {
 
 absl::StatusOr<runtime::LoadOptions> LoadOptionsOf(const mossrt_options* o) {
   using Options = runtime::LoadOptions;
-  static const std::vector<Setter<Options>> setters = {
+  static constexpr Setter<Options> setters[] = {
       {"dtype", [](const Json& v, Options* out) { out->dtype = v.get<std::string>(); }},
       {"overrides",
        [](const Json& v, Options* out) { out->overrides = v.get<std::vector<std::string>>(); }},
@@ -66,12 +65,12 @@ absl::StatusOr<runtime::LoadOptions> LoadOptionsOf(const mossrt_options* o) {
       {"memory_limit",
        [](const Json& v, Options* out) { out->memory_limit = v.get<std::uint64_t>(); }},
   };
-  return Read(o, OptionKind::kLoad, setters);
+  return Read<Options>(o, OptionKind::kLoad, setters);
 }
 
 absl::StatusOr<runtime::SessionOptions> SessionOptionsOf(const mossrt_options* o) {
   using Options = runtime::SessionOptions;
-  static const std::vector<Setter<Options>> setters = {
+  static constexpr Setter<Options> setters[] = {
       {"kv_dtype",
        [](const Json& v, Options* out) {
          out->kv_dtype =
@@ -81,12 +80,12 @@ absl::StatusOr<runtime::SessionOptions> SessionOptionsOf(const mossrt_options* o
       {"prefill_chunk",
        [](const Json& v, Options* out) { out->prefill_chunk = v.get<std::int64_t>(); }},
   };
-  return Read(o, OptionKind::kSession, setters);
+  return Read<Options>(o, OptionKind::kSession, setters);
 }
 
 absl::StatusOr<runtime::EvalOptions> EvalOptionsOf(const mossrt_options* o) {
   using Options = runtime::EvalOptions;
-  static const std::vector<Setter<Options>> setters = {
+  static constexpr Setter<Options> setters[] = {
       {"logits",
        [](const Json& v, Options* out) {
          const auto name = v.get<std::string>();
@@ -99,19 +98,19 @@ absl::StatusOr<runtime::EvalOptions> EvalOptionsOf(const mossrt_options* o) {
          out->hidden = v.is_array() ? v.get<std::vector<int>>() : std::vector<int>{v.get<int>()};
        }},
   };
-  return Read(o, OptionKind::kEval, setters);
+  return Read<Options>(o, OptionKind::kEval, setters);
 }
 
 absl::StatusOr<runtime::TokenizerOptions> TokenizerOptionsOf(const mossrt_options* o) {
   using Options = runtime::TokenizerOptions;
-  static const std::vector<Setter<Options>> setters = {
+  static constexpr Setter<Options> setters[] = {
       {"added_tokens",
        [](const Json& v, Options* out) {
          out->added_tokens = v.get<std::string>() == "hf-4.25" ? runtime::AddedTokens::kHf425
                                                                : runtime::AddedTokens::kLossless;
        }},
   };
-  return Read(o, OptionKind::kTokenizer, setters);
+  return Read<Options>(o, OptionKind::kTokenizer, setters);
 }
 
 }  // namespace mossrt::capi

@@ -62,10 +62,12 @@ std::optional<std::uint32_t> Combined(std::vector<Piece> pieces, std::uint64_t s
   return crc;
 }
 
-absl::StatusOr<std::uint32_t> Reread(const ByteSource& source, const StorageInfo& storage) {
+absl::StatusOr<std::uint32_t> Reread(const ByteSource& source, const StorageInfo& storage,
+                                     const Monitor* monitor) {
   std::vector<std::uint8_t> slab(std::min(kSlab, storage.size));
   std::uint32_t crc = 0;
   for (std::uint64_t at = 0; at < storage.size; at += slab.size()) {
+    if (Cancelled(monitor)) return absl::CancelledError("loading was cancelled");
     const std::span<std::uint8_t> part(slab.data(), std::min(kSlab, storage.size - at));
     MOSSRT_RETURN_IF_ERROR(source.Read(storage.file, storage.offset + at, part));
     crc = Crc(crc, part);
@@ -107,13 +109,13 @@ void CrcLedger::Add(const TensorInfo& tensor, std::int64_t first,
   if (piece) record.pieces.push_back(*piece);
 }
 
-absl::Status CrcLedger::Check() const {
+absl::Status CrcLedger::Check(const Monitor* monitor) const {
   const std::lock_guard lock(impl_->mutex);
   for (const auto& [index, record] : impl_->records) {
     const StorageInfo& storage = impl_->checkpoint->storages()[index];
     std::optional<std::uint32_t> crc = Combined(record.pieces, storage.size);
     if (!crc) {
-      MOSSRT_ASSIGN_OR_RETURN(crc, Reread(impl_->checkpoint->source(), storage));
+      MOSSRT_ASSIGN_OR_RETURN(crc, Reread(impl_->checkpoint->source(), storage, monitor));
     }
     if (*crc != storage.crc) {
       return absl::DataLossError(Cat(impl_->checkpoint->source().name(), "/", storage.file,

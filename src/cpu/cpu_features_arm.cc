@@ -38,8 +38,8 @@ bool AlwaysAvailable() { return true; }
 bool NeonAvailable() { return (getauxval(AT_HWCAP) & HWCAP_ASIMD) != 0; }
 
 const char* CpuFeatureNames() {
-  static const std::string names = Names();
-  return names.c_str();
+  static const auto* names = new std::string(Names());
+  return names->c_str();
 }
 
 }  // namespace mossrt::cpu

@@ -81,8 +81,8 @@ Features Detect() {
 }
 
 const Features& Detected() {
-  static const Features features = Detect();
-  return features;
+  static const auto* features = new Features(Detect());
+  return *features;
 }
 
 }  // namespace

@@ -39,8 +39,8 @@ void FillMissing(const KernelTable& from, KernelTable& table) {
 class Registry {
  public:
   static Registry& Get() {
-    static Registry registry;
-    return registry;
+    static auto* registry = new Registry;
+    return *registry;
   }
 
   std::span<const KernelTable* const> tables() const { return {sorted_.data(), count_}; }

@@ -157,16 +157,17 @@ Json Describe(OptionKind kind) {
 }  // namespace
 
 const std::string& DescribeOptions(OptionKind kind) {
-  static const auto texts = [] {
-    std::array<std::string, kKinds.size()> all;
-    for (std::size_t i = 0; i < all.size(); ++i) all[i] = DumpJson(Describe(kKinds[i].kind));
+  using Texts = std::array<std::string, kKinds.size() + 1>;  // the last one is of no kind
+  static const auto* texts = [] {
+    auto* all = new Texts;
+    for (std::size_t i = 0; i < kKinds.size(); ++i) (*all)[i] = DumpJson(Describe(kKinds[i].kind));
+    all->back() = "{}";
     return all;
   }();
-  for (std::size_t i = 0; i < texts.size(); ++i) {
-    if (kKinds[i].kind == kind) return texts[i];
+  for (std::size_t i = 0; i < kKinds.size(); ++i) {
+    if (kKinds[i].kind == kind) return (*texts)[i];
   }
-  static const std::string none = "{}";
-  return none;
+  return texts->back();
 }
 
 absl::Status CheckOption(OptionKind kind, std::string_view key, std::string_view value_json) {

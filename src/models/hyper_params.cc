@@ -1,7 +1,8 @@
 // The numbers of config.json, each checked, all complaints in one message.
 #include <algorithm>
 #include <cmath>
-#include <map>
+#include <string_view>
+#include <utility>
 
 #include "base/cat.h"
 #include "base/json.h"
@@ -88,15 +89,16 @@ class Reader {
 };
 
 Activation ActivationByName(const std::string& name, Reader* reader) {
-  static const std::map<std::string, Activation> known = {
+  static constexpr std::pair<std::string_view, Activation> known[] = {
       {"gelu_new", Activation::kGeluTanh},  {"gelu_pytorch_tanh", Activation::kGeluTanh},
       {"gelu_fast", Activation::kGeluTanh}, {"gelu", Activation::kGeluErf},
       {"silu", Activation::kSilu},          {"swish", Activation::kSilu},
       {"relu", Activation::kRelu}};
-  const auto it = known.find(name);
-  if (it != known.end()) return it->second;
   std::vector<std::string> names;
-  for (const auto& [key, value] : known) names.push_back(key);
+  for (const auto& [known_name, activation] : known) {
+    if (known_name == name) return activation;
+    names.emplace_back(known_name);
+  }
   reader->Require(false, Cat("the activation \"", name, "\" is not one of ", Join(names, ", ")));
   return Activation::kNone;
 }

@@ -8,6 +8,7 @@
 #include "models/model_impl.h"
 #include "mossrt/runtime/decoder.h"
 #include "mossrt/runtime/kernel_table.h"
+#include "threads/lent_team.h"
 
 namespace mossrt::runtime {
 namespace {
@@ -48,30 +49,19 @@ std::string Numerics(const Model::Impl& m) {
   return text;
 }
 
-}  // namespace
-
-Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Model::~Model() = default;
-const ArchSpec& Model::spec() const { return impl_->plan.spec; }
-const HyperParams& Model::params() const { return impl_->plan.params; }
-const ModelPlan& Model::plan() const { return impl_->plan; }
-GemmBackend& Model::backend() const { return *impl_->backend; }
-ThreadTeam& Model::team() const { return *impl_->team; }
-const std::string& Model::numerics() const { return impl_->numerics; }
-std::uint64_t Model::weight_bytes() const { return impl_->weights.bytes; }
-
-absl::StatusOr<std::unique_ptr<Model>> Model::Load(const Checkpoint& checkpoint,
-                                                   const LoadOptions& options, Monitor* monitor) {
-  const cpu::FloatModeGuard float_mode;
-  if (options.threads < 0 || options.threads > 1024) {
-    return absl::InvalidArgumentError(
-        Cat("threads must be from 0 (automatic) to 1024, not ", options.threads));
-  }
-  auto impl = std::make_unique<Impl>();
+// On `lent`, or on a team of the model's own.
+absl::StatusOr<std::unique_ptr<Model::Impl>> LoadImpl(const Checkpoint& checkpoint,
+                                                      const LoadOptions& options, ThreadTeam* lent,
+                                                      Monitor* monitor) {
+  auto impl = std::make_unique<Model::Impl>();
   MOSSRT_ASSIGN_OR_RETURN(impl->backend, CreateBackend(options.backend));
   MOSSRT_ASSIGN_OR_RETURN(impl->plan, PlanFor(checkpoint, options, *impl->backend));
   MOSSRT_RETURN_IF_ERROR(CheckMemory(impl->plan.need, impl->plan.params));
-  MOSSRT_ASSIGN_OR_RETURN(impl->team, CreateThreadTeam(options.threads));
+  if (lent != nullptr) {
+    impl->team = std::make_unique<LentTeam>(*lent);
+  } else {
+    MOSSRT_ASSIGN_OR_RETURN(impl->team, CreateThreadTeam(options.threads));
+  }
   MOSSRT_ASSIGN_OR_RETURN(impl->weights, LoadWeights(checkpoint, impl->plan, options,
                                                      *impl->backend, *impl->team, monitor));
   const HyperParams& p = impl->plan.params;
@@ -91,7 +81,49 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const Checkpoint& checkpoint,
   }
   impl->rotary_order = RotaryOrder(impl->plan.spec, p);
   impl->numerics = Numerics(*impl);
-  return std::unique_ptr<Model>(new Model(std::move(impl)));
+  return impl;
+}
+
+}  // namespace
+
+Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Model::~Model() = default;
+const ArchSpec& Model::spec() const { return impl_->plan.spec; }
+const HyperParams& Model::params() const { return impl_->plan.params; }
+const ModelPlan& Model::plan() const { return impl_->plan; }
+GemmBackend& Model::backend() const { return *impl_->backend; }
+ThreadTeam& Model::team() const { return *impl_->team; }
+const std::string& Model::numerics() const { return impl_->numerics; }
+std::uint64_t Model::weight_bytes() const { return impl_->weights.bytes; }
+
+absl::StatusOr<std::unique_ptr<Model>> Model::Load(const Checkpoint& checkpoint,
+                                                   const LoadOptions& options, Monitor* monitor) {
+  const cpu::FloatModeGuard float_mode;
+  if (options.threads < 0 || options.threads > 1024) {
+    return absl::InvalidArgumentError(
+        Cat("threads must be from 0 (automatic) to 1024, not ", options.threads));
+  }
+  MOSSRT_ASSIGN_OR_RETURN(auto impl, LoadImpl(checkpoint, options, nullptr, monitor));
+  return std::make_unique<Model>(std::move(impl));
+}
+
+absl::StatusOr<std::unique_ptr<Model>> Model::Load(const Checkpoint& checkpoint,
+                                                   const LoadOptions& options, ThreadTeam& team,
+                                                   Monitor* monitor) {
+  const cpu::FloatModeGuard float_mode;
+  if (team.size() < 1) {
+    return absl::InvalidArgumentError(Cat("the lent team has ", team.size(),
+                                          " threads; it needs at least the one that calls Run"));
+  }
+  if (options.threads != 0 && options.threads != team.size()) {
+    return absl::InvalidArgumentError(Cat("threads is ", options.threads,
+                                          ", but the lent team has ", team.size(),
+                                          "; leave threads at 0"));
+  }
+  LoadOptions on_team = options;
+  on_team.threads = team.size();
+  MOSSRT_ASSIGN_OR_RETURN(auto impl, LoadImpl(checkpoint, on_team, &team, monitor));
+  return std::make_unique<Model>(std::move(impl));
 }
 
 namespace {

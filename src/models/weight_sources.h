@@ -8,15 +8,17 @@
 #include "models/weight_rules.h"
 #include "mossrt/runtime/checkpoint.h"
 #include "mossrt/runtime/gemm_backend.h"
+#include "mossrt/runtime/monitor.h"
 
 namespace mossrt::runtime {
 
 class CheckpointMatrix final : public WeightSource {
  public:
   // `row_map` may be null (rows as they stand). Both it and `checkpoint` must outlive the source;
-  // `ledger` may be null.
+  // `ledger` and `monitor` may be null.
   CheckpointMatrix(const Checkpoint& checkpoint, const WeightRule& rule,
-                   const std::vector<std::int64_t>* row_map, CrcLedger* ledger);
+                   const std::vector<std::int64_t>* row_map, CrcLedger* ledger,
+                   const Monitor* monitor);
   std::string_view name() const override { return tensor_.name; }
   std::int64_t rows() const override { return rows_; }
   std::int64_t cols() const override { return cols_; }
@@ -32,6 +34,7 @@ class CheckpointMatrix final : public WeightSource {
   std::int64_t rows_, cols_;
   const std::vector<std::int64_t>* row_map_;
   CrcLedger* ledger_;
+  const Monitor* monitor_;
 };
 
 }  // namespace mossrt::runtime

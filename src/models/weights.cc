@@ -60,7 +60,7 @@ class Loader {
       done_ += Bytes(rule);
       MOSSRT_RETURN_IF_ERROR(Tick(monitor_, "load", done_, total_));
     }
-    if (options_.verify_crc) MOSSRT_RETURN_IF_ERROR(ledger_.Check());
+    if (options_.verify_crc) MOSSRT_RETURN_IF_ERROR(ledger_.Check(monitor_));
     weights_.bytes += weights_.packed.size() + weights_.embedding.memory.size();
     return std::move(weights_);
   }
@@ -109,7 +109,8 @@ class Loader {
     const bool norm =
         rule.role == Role::kNorm1 || rule.role == Role::kNorm2 || rule.role == Role::kFinalNorm;
     const std::vector<std::int64_t>* map = rule.qkv_part == 0 ? nullptr : &Map(rule.qkv_part);
-    const CheckpointMatrix source(checkpoint_, rule, map, options_.verify_crc ? &ledger_ : nullptr);
+    const CheckpointMatrix source(checkpoint_, rule, map, options_.verify_crc ? &ledger_ : nullptr,
+                                  monitor_);
     if (norm) return ReadVector(source, rule.bias ? &Norm(rule).bias : &Norm(rule).weight);
     if (rule.bias) return ReadVector(source, &Matrix(rule).bias);
     // A tied head is the embedding matrix packed for products; its rows serve as the table too.

@@ -22,14 +22,14 @@ int ByteOf(char32_t c) {
     return (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || (b >= 0xAE && b <= 0xFF);
   };
   if (c < 0x100) return printable(c) ? static_cast<int>(c) : -1;
-  static const std::vector<int> others = [&] {
-    std::vector<int> bytes;
+  static const auto* others = [&] {
+    auto* bytes = new std::vector<int>;
     for (int b = 0; b < 256; ++b) {
-      if (!printable(static_cast<char32_t>(b))) bytes.push_back(b);
+      if (!printable(static_cast<char32_t>(b))) bytes->push_back(b);
     }
     return bytes;
   }();
-  return c - 0x100 < others.size() ? others[c - 0x100] : -1;
+  return c - 0x100 < others->size() ? (*others)[c - 0x100] : -1;
 }
 
 // Python's str.split(): parts between white space.

@@ -6,11 +6,10 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/status.h"
-#include "text/added_tokens.h"
 #include "text/byte_bpe.h"
-#include "text/decode.h"
 #include "text/encode_input.h"
 #include "text/pre_tokenizer.h"
+#include "text/table_tokenizer.h"
 
 namespace mossrt::runtime {
 namespace {
@@ -19,32 +18,23 @@ constexpr std::uint64_t kMaxVocabBytes = std::uint64_t{256} << 20;
 // GPT2Tokenizer's own default for bos, eos and unk.
 constexpr std::string_view kEndOfText = "<|endoftext|>";
 
-struct SpecialIds {
-  std::int32_t bos = -1, eos = -1, unk = -1, pad = -1;
-};
-
-class ByteLevelTokenizer final : public Tokenizer {
+class ByteLevelTokenizer final : public TableTokenizer {
  public:
   ByteLevelTokenizer(ByteBpe bpe, TokenTable tokens, IdOfBytes ids, std::vector<AddedToken> added,
                      SpecialIds special, const TokenizerConfig& config, AddedTokens mode)
-      : bpe_(std::move(bpe)),
-        tokens_(std::move(tokens)),
-        ids_(std::move(ids)),
-        special_(special),
-        is_special_(static_cast<std::size_t>(tokens_.size())),
+      : TableTokenizer(std::move(tokens), std::move(ids), special),
+        bpe_(std::move(bpe)),
         mode_(mode),
         add_bos_(config.add_bos_token.value_or(false)),
         add_eos_(config.add_eos_token.value_or(false)),
         add_prefix_space_(config.add_prefix_space) {
     for (const AddedToken& token : added) {
-      all_.Add(token);
-      if (!token.special) plain_.Add(token);
+      Recognize(token);
       is_special_[static_cast<std::size_t>(token.id)] = token.special;
     }
   }
 
   std::string_view kind() const override { return "byte-level-bpe"; }
-  std::int32_t size() const override { return tokens_.size(); }
 
   absl::Status Encode(std::string_view text, const EncodeOptions& options,
                       std::vector<std::int32_t>* ids) const override {
@@ -57,7 +47,7 @@ class ByteLevelTokenizer final : public Tokenizer {
     }
     if (options.add_special_tokens && add_bos_ && special_.bos >= 0) ids->push_back(special_.bos);
     const std::size_t first = ids->size();
-    const AddedTokenTrie& trie = options.parse_special ? all_ : plain_;
+    const AddedTokenTrie& trie = Recognized(options);
     if (trie.empty()) {
       EncodeSection(text, ids);
     } else if (mode_ == AddedTokens::kHf425) {
@@ -71,40 +61,6 @@ class ByteLevelTokenizer final : public Tokenizer {
     return absl::OkStatus();
   }
 
-  absl::Status DecodeBytes(std::span<const std::int32_t> ids, const DecodeOptions& options,
-                           std::string* bytes) const override {
-    return AppendTokens(*this, ids, options, bytes);
-  }
-
-  absl::Status Decode(std::span<const std::int32_t> ids, const DecodeOptions& options,
-                      std::string* text) const override {
-    std::string bytes;
-    MOSSRT_RETURN_IF_ERROR(DecodeBytes(ids, options, &bytes));
-    AppendDecoded(*this, bytes, text);
-    return absl::OkStatus();
-  }
-
-  absl::StatusOr<std::string_view> TokenBytes(std::int32_t id) const override {
-    if (id < 0 || id >= size()) {
-      return absl::InvalidArgumentError(
-          Cat("The id ", id, " is no token: the vocabulary has the ids 0 to ", size() - 1));
-    }
-    return tokens_[id];
-  }
-
-  bool IsSpecial(std::int32_t id) const override {
-    return id >= 0 && id < size() && is_special_[static_cast<std::size_t>(id)];
-  }
-
-  std::int32_t TokenId(std::string_view name) const override {
-    const auto it = ids_.find(name);
-    return it == ids_.end() ? -1 : it->second;
-  }
-
-  std::int32_t bos_id() const override { return special_.bos; }
-  std::int32_t eos_id() const override { return special_.eos; }
-  std::int32_t unk_id() const override { return special_.unk; }
-  std::int32_t pad_id() const override { return special_.pad; }
   bool StripsLeadingSpace() const override { return false; }
 
  private:
@@ -138,11 +94,6 @@ class ByteLevelTokenizer final : public Tokenizer {
   }
 
   ByteBpe bpe_;
-  TokenTable tokens_;
-  IdOfBytes ids_;
-  AddedTokenTrie all_, plain_;
-  SpecialIds special_;
-  std::vector<bool> is_special_;
   AddedTokens mode_;
   bool add_bos_, add_eos_, add_prefix_space_;
 };

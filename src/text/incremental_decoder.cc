@@ -19,15 +19,6 @@ void AppendDecoded(const Tokenizer& tokenizer, std::string_view bytes, std::stri
   }
 }
 
-absl::Status AppendTokens(const Tokenizer& tokenizer, std::span<const std::int32_t> ids,
-                          const DecodeOptions& options, std::string* bytes) {
-  bool at_start = true;
-  for (const std::int32_t id : ids) {
-    MOSSRT_RETURN_IF_ERROR(tokenizer.AppendToken(id, options, &at_start, bytes));
-  }
-  return absl::OkStatus();
-}
-
 absl::Status Tokenizer::AppendToken(std::int32_t id, const DecodeOptions& options, bool* at_start,
                                     std::string* bytes) const {
   MOSSRT_ASSIGN_OR_RETURN(std::string_view token, TokenBytes(id));

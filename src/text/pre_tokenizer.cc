@@ -51,8 +51,8 @@ CharClasses::CharClasses() : page_of_(kCodePoints / 256) {
 }
 
 const CharClasses& CharClasses::Get() {
-  static const CharClasses classes;
-  return classes;
+  static const auto* classes = new CharClasses;
+  return *classes;
 }
 
 bool IsPythonSpace(char32_t c) { return IsWhiteSpace(c) || (c >= 0x1C && c <= 0x1F); }

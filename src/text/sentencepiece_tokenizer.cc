@@ -5,11 +5,10 @@
 #include <utility>
 
 #include "base/status.h"
-#include "text/added_tokens.h"
-#include "text/decode.h"
 #include "text/encode_input.h"
 #include "text/sentencepiece_library.h"
 #include "text/sentencepiece_model.h"
+#include "text/table_tokenizer.h"
 
 namespace mossrt::runtime {
 namespace {
@@ -17,18 +16,18 @@ namespace {
 constexpr std::uint64_t kMaxModelBytes = std::uint64_t{256} << 20;
 constexpr std::string_view kSpaceSymbol = "\xE2\x96\x81";  // U+2581
 
-class SentencePieceTokenizer final : public Tokenizer {
- public:
-  struct Special {
-    std::int32_t bos, eos, unk, pad;
-    bool add_bos, add_eos;
-  };
+// What encoding adds.
+struct Ends {
+  bool add_bos, add_eos;
+};
 
+class SentencePieceTokenizer final : public TableTokenizer {
+ public:
   SentencePieceTokenizer(std::unique_ptr<SentencePieceLibrary> library, SentencePieceModel model,
-                         const std::vector<AddedToken>& added, const Special& special)
-      : library_(std::move(library)),
-        ids_(std::move(model.ids)),
-        special_(special),
+                         const std::vector<AddedToken>& added, SpecialIds special, Ends ends)
+      : TableTokenizer({}, std::move(model.ids), special),
+        library_(std::move(library)),
+        ends_(ends),
         strips_(model.add_dummy_prefix || model.remove_extra_whitespaces),
         strips_all_(model.remove_extra_whitespaces) {
     std::size_t size = model.pieces.size();
@@ -45,7 +44,7 @@ class SentencePieceTokenizer final : public Tokenizer {
         case PieceType::kUnknown:
           if (piece.type == PieceType::kUnknown) bytes[i] = model.unk_surface;
           is_special_[i] = true;
-          all_.Add({.name = piece.name, .id = static_cast<std::int32_t>(i), .special = true});
+          Recognize({.name = piece.name, .id = static_cast<std::int32_t>(i), .special = true});
           break;
         case PieceType::kByte: {
           unsigned value = 0;  // "<0x1F>", as the model was checked
@@ -72,21 +71,19 @@ class SentencePieceTokenizer final : public Tokenizer {
       } else {
         is_special_[i] = token.special;
       }
-      all_.Add(token);
-      if (!token.special) plain_.Add(token);
+      Recognize(token);
     }
     tokens_ = TokenTable(bytes);
   }
 
   std::string_view kind() const override { return "sentencepiece"; }
-  std::int32_t size() const override { return tokens_.size(); }
 
   absl::Status Encode(std::string_view text, const EncodeOptions& options,
                       std::vector<std::int32_t>* ids) const override {
     std::string storage;
     MOSSRT_ASSIGN_OR_RETURN(text, CheckInput(text, options.invalid, &storage));
-    if (options.add_special_tokens && special_.add_bos) ids->push_back(special_.bos);
-    const AddedTokenTrie& trie = options.parse_special ? all_ : plain_;
+    if (options.add_special_tokens && ends_.add_bos) ids->push_back(special_.bos);
+    const AddedTokenTrie& trie = Recognized(options);
     Section section{.text = text};
     std::size_t position = 0;
     while (trie.empty() ? position == 0 : trie.Next(text, &position, &section)) {
@@ -98,29 +95,8 @@ class SentencePieceTokenizer final : public Tokenizer {
       }
       if (trie.empty()) break;
     }
-    if (options.add_special_tokens && special_.add_eos) ids->push_back(special_.eos);
+    if (options.add_special_tokens && ends_.add_eos) ids->push_back(special_.eos);
     return absl::OkStatus();
-  }
-
-  absl::Status DecodeBytes(std::span<const std::int32_t> ids, const DecodeOptions& options,
-                           std::string* bytes) const override {
-    return AppendTokens(*this, ids, options, bytes);
-  }
-
-  absl::Status Decode(std::span<const std::int32_t> ids, const DecodeOptions& options,
-                      std::string* text) const override {
-    std::string bytes;
-    MOSSRT_RETURN_IF_ERROR(DecodeBytes(ids, options, &bytes));
-    AppendDecoded(*this, bytes, text);
-    return absl::OkStatus();
-  }
-
-  absl::StatusOr<std::string_view> TokenBytes(std::int32_t id) const override {
-    if (id < 0 || id >= size()) {
-      return absl::InvalidArgumentError(
-          Cat("The id ", id, " is no token: the vocabulary has the ids 0 to ", size() - 1));
-    }
-    return tokens_[id];
   }
 
   // The space that the encoder put before the text is dropped from the first piece that has text;
@@ -138,19 +114,6 @@ class SentencePieceTokenizer final : public Tokenizer {
     return absl::OkStatus();
   }
 
-  bool IsSpecial(std::int32_t id) const override {
-    return id >= 0 && id < size() && is_special_[static_cast<std::size_t>(id)];
-  }
-
-  std::int32_t TokenId(std::string_view name) const override {
-    const auto it = ids_.find(name);
-    return it == ids_.end() ? -1 : it->second;
-  }
-
-  std::int32_t bos_id() const override { return special_.bos; }
-  std::int32_t eos_id() const override { return special_.eos; }
-  std::int32_t unk_id() const override { return special_.unk; }
-  std::int32_t pad_id() const override { return special_.pad; }
   bool StripsLeadingSpace() const override { return strips_; }
   bool ReplacesEachInvalidByte() const override { return true; }
 
@@ -166,11 +129,8 @@ class SentencePieceTokenizer final : public Tokenizer {
   }
 
   std::unique_ptr<SentencePieceLibrary> library_;
-  TokenTable tokens_;
-  IdOfBytes ids_;
-  AddedTokenTrie all_, plain_;
-  Special special_;
-  std::vector<bool> begins_with_space_, is_special_;
+  Ends ends_;
+  std::vector<bool> begins_with_space_;
   bool strips_, strips_all_;
 };
 
@@ -214,28 +174,28 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> LoadSentencePiece(const ByteSource& s
     }
     return fallback;
   };
-  SentencePieceTokenizer::Special special = {.bos = id_of("bos_token", model.bos),
-                                             .eos = id_of("eos_token", model.eos),
-                                             .unk = id_of("unk_token", model.unk),
-                                             .pad = id_of("pad_token", model.pad),
-                                             .add_bos = config.add_bos_token.value_or(true),
-                                             .add_eos = config.add_eos_token.value_or(false)};
+  const SpecialIds special = {.bos = id_of("bos_token", model.bos),
+                              .eos = id_of("eos_token", model.eos),
+                              .unk = id_of("unk_token", model.unk),
+                              .pad = id_of("pad_token", model.pad)};
+  Ends ends = {.add_bos = config.add_bos_token.value_or(true),
+               .add_eos = config.add_eos_token.value_or(false)};
   const auto missing = [&](std::string_view key) {
     return absl::InvalidArgumentError(Cat(source.name(), "/tokenizer_config.json: ", key,
                                           " is true, but tokenizer.model has no such token"));
   };
   if (special.bos < 0) {
     if (config.add_bos_token.value_or(false)) return missing("add_bos_token");
-    special.add_bos = false;
+    ends.add_bos = false;
   }
-  if (special.eos < 0 && special.add_eos) return missing("add_eos_token");
+  if (special.eos < 0 && ends.add_eos) return missing("add_eos_token");
   std::string error;
   std::unique_ptr<SentencePieceLibrary> library = SentencePieceLibrary::Load(bytes, &error);
   if (library == nullptr) {
     return absl::InvalidArgumentError(Cat(what, ": the sentencepiece library refuses it: ", error));
   }
   return std::make_unique<SentencePieceTokenizer>(std::move(library), std::move(model), added,
-                                                  special);
+                                                  special, ends);
 }
 
 }  // namespace mossrt::runtime

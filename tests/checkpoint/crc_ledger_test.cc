@@ -127,6 +127,17 @@ TEST_F(Ledger, WhatDoesNotTileIsReadOnceMore) {
   EXPECT_TRUE(view.Check().ok());
 }
 
+TEST_F(Ledger, ReadingOnceMoreCanBeCancelled) {
+  Open();
+  CrcLedger ledger(*checkpoint_);
+  Read(&ledger, "turned", 20);
+  bytes_ = 0;
+  Monitor monitor;
+  monitor.Cancel();
+  EXPECT_EQ(ledger.Check(&monitor).code(), StatusCode::kCancelled);
+  EXPECT_EQ(bytes_, 0u);
+}
+
 TEST_F(Ledger, ChangedBytesInMemoryAreFound) {
   Open();
   CrcLedger ledger(*checkpoint_);

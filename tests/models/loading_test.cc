@@ -1,8 +1,11 @@
 // Strict loading, the traps of published configs, memory and cancelling.
 #include <atomic>
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include "base/status.h"
+#include "made_checkpoint.h"
 #include "reference_model.h"
 
 namespace mossrt::runtime {
@@ -163,11 +166,11 @@ TEST(Crc, AFlippedBitOfAWeightIsFound) {
   EXPECT_TRUE(Model::Load(**broken, {.threads = 2, .verify_crc = false}, nullptr).ok());
 }
 
-// Passes reads on, and counts those that begin after a cancel.
-class CountingSource final : public ByteSource {
+// A slow disk, which counts the reads that begin after a cancel.
+class SlowSource final : public ByteSource {
  public:
-  CountingSource(std::unique_ptr<ByteSource> inner, Monitor* monitor, int cancel_at)
-      : inner_(std::move(inner)), monitor_(monitor), cancel_at_(cancel_at) {}
+  SlowSource(std::unique_ptr<ByteSource> inner, const Monitor& monitor)
+      : inner_(std::move(inner)), monitor_(monitor) {}
   std::string name() const override { return inner_->name(); }
   absl::StatusOr<std::vector<std::string>> List() const override { return inner_->List(); }
   absl::StatusOr<std::uint64_t> Size(std::string_view file) const override {
@@ -175,36 +178,77 @@ class CountingSource final : public ByteSource {
   }
   absl::Status Read(std::string_view file, std::uint64_t offset,
                     std::span<std::uint8_t> out) const override {
-    largest = std::max(largest.load(), out.size());
-    if (monitor_->cancelled()) ++after_cancel;
-    if (armed && ++reads == cancel_at_) monitor_->Cancel();
+    if (armed) {
+      ++reads;
+      if (monitor_.cancelled()) ++after_cancel;
+      if (out.size() > std::size_t{1} << 20) ++large;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
     return inner_->Read(file, offset, out);
   }
 
-  mutable std::atomic<int> reads{0}, after_cancel{0};
-  mutable std::atomic<std::size_t> largest{0};
+  mutable std::atomic<int> reads{0}, after_cancel{0}, large{0};
   bool armed = false;
 
  private:
   std::unique_ptr<ByteSource> inner_;
-  Monitor* monitor_;
-  int cancel_at_;
+  const Monitor& monitor_;
 };
 
-TEST(Loading, ACancelIsSeenBeforeTheNextSlab) {
-  Monitor monitor;
-  auto counting =
-      std::make_unique<CountingSource>(OpenMemory("memory", ReadModel("moss")), &monitor, 5);
-  CountingSource* source = counting.get();
-  const auto checkpoint = OpenCheckpoint(std::move(counting));
-  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
-  source->armed = true;
-  source->largest = 0;
-  const auto model = Model::Load(**checkpoint, {.threads = 2}, &monitor);
-  EXPECT_EQ(model.status().code(), absl::StatusCode::kCancelled) << model.status();
-  // Slabs of at most 4 MiB: what is under way when the cancel comes is all that is still read.
-  EXPECT_LE(source->largest, std::size_t{4} << 20);
-  EXPECT_LE(source->after_cancel, 64);
+// 32 MiB of float16 zeros: matrices of several slabs a thread, fused and reordered rows.
+Files LargeMoss() {
+  Json config = TinyMoss();
+  config.update({{"n_embd", 1024}, {"n_layer", 1}, {"rotary_dim", 64}, {"vocab_size", 2048}});
+  const ArchSpec spec = SpecNamed("moss");
+  const auto params = ReadHyperParams(spec, config.dump());
+  EXPECT_TRUE(params.ok()) << params.status();
+  if (!params.ok()) return {};
+  Json header;
+  std::uint64_t size = 0;
+  for (const WeightRule& rule : WeightRules(spec, *params)) {
+    if (header.contains(rule.tensor)) continue;
+    std::uint64_t bytes = 2;
+    for (const std::int64_t n : rule.shape) bytes *= static_cast<std::uint64_t>(n);
+    header[rule.tensor] = {
+        {"dtype", "F16"}, {"shape", rule.shape}, {"data_offsets", {size, size + bytes}}};
+    size += bytes;
+  }
+  const std::string text = header.dump();
+  std::string file(8 + text.size() + size, '\0');
+  const std::uint64_t length = text.size();
+  std::memcpy(file.data(), &length, 8);
+  std::memcpy(file.data() + 8, text.data(), text.size());
+  return {{"config.json", config.dump()}, {"model.safetensors", std::move(file)}};
+}
+
+// Each thread looks before every read, so that it begins at most one after the cancel (which may
+// come between the look and the read), and no read takes more than 1 MiB.
+TEST(Loading, ACancelIsSeenBeforeTheNextRead) {
+  for (const int threads : {1, 2, 3}) {
+    for (const int cancel_at : {1, 9, 20, 33}) {
+      Monitor monitor;
+      auto slow = std::make_unique<SlowSource>(OpenMemory("memory", LargeMoss()), monitor);
+      SlowSource* source = slow.get();
+      const auto checkpoint = OpenCheckpoint(std::move(slow));
+      ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+      source->armed = true;
+      std::chrono::steady_clock::time_point cancelled;
+      std::atomic<bool> ended{false};
+      std::thread canceller([&] {
+        while (source->reads < cancel_at && !ended) std::this_thread::yield();
+        cancelled = std::chrono::steady_clock::now();
+        monitor.Cancel();
+      });
+      const auto model = Model::Load(**checkpoint, {.threads = threads}, &monitor);
+      const auto end = std::chrono::steady_clock::now();
+      ended = true;
+      canceller.join();
+      EXPECT_EQ(model.status().code(), absl::StatusCode::kCancelled) << model.status();
+      EXPECT_LE(source->after_cancel, threads) << "cancelled at read " << cancel_at;
+      EXPECT_EQ(source->large, 0);
+      EXPECT_LT(end - cancelled, std::chrono::seconds(2));  // ten reads take 50 ms
+    }
+  }
 }
 
 TEST(Loading, ProgressRunsToTheEnd) {

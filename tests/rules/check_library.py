@@ -42,6 +42,8 @@ def main():
     found = re.findall(r"\(SONAME\).*\[(.*)\]", dynamic)
     if found != [soname]:
         errors.append(f"SONAME is {found} instead of {soname}")
+    if not re.search(r"FLAGS_1\).*NODELETE", dynamic):
+        errors.append("may be unmapped by dlclose while its threads run (link with -z nodelete)")
     if not needed or not exported:
         errors.append("nothing was read from the library")
     print("\n".join(errors) or f"{len(exported)} symbols; needs {' '.join(needed)}")

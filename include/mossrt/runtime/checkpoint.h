@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "mossrt/runtime/byte_source.h"
 #include "mossrt/runtime/dtype.h"
+#include "mossrt/runtime/monitor.h"
 
 namespace mossrt::runtime {
 
@@ -73,7 +74,7 @@ class CrcLedger {
   // `bytes` are rows [first, first + n) of a contiguous tensor exactly as ReadRows returned them.
   void Add(const TensorInfo& tensor, std::int64_t first, std::span<const std::uint8_t> bytes);
   // kDataLoss naming file, tensor and offset of the first storage whose CRC is wrong.
-  absl::Status Check() const;
+  absl::Status Check(const Monitor* monitor = nullptr) const;
 
  private:
   struct Impl;

@@ -103,6 +103,11 @@ class Model {
  public:
   static absl::StatusOr<std::unique_ptr<Model>> Load(const Checkpoint& checkpoint,
                                                      const LoadOptions& options, Monitor* monitor);
+  // The same on threads of the application's: loading and every Forward run on `team`, which must
+  // outlive the model. options.threads is 0 or the team's size.
+  static absl::StatusOr<std::unique_ptr<Model>> Load(const Checkpoint& checkpoint,
+                                                     const LoadOptions& options, ThreadTeam& team,
+                                                     Monitor* monitor);
   ~Model();
   const ArchSpec& spec() const;
   const HyperParams& params() const;

@@ -14,7 +14,7 @@ class ThreadTeam {
   using Body = void (*)(void* context, int thread, int threads);
 
   virtual ~ThreadTeam() = default;
-  virtual int size() const = 0;
+  virtual int size() const = 0;  // at least 1, and always the same
   // Calls body(context, t, size()) once for every t in [0, size()), t = 0 on the calling thread,
   // and returns when all have returned. Calls from several threads wait for each other. Bodies
   // neither throw, nor call Run, nor wait for one another (one thread may run several of them).

@@ -1,0 +1,119 @@
+// A model on threads of the application's.
+#include <atomic>
+#include <cfenv>
+#include <filesystem>
+#include <thread>
+
+#include "reference_model.h"
+
+namespace mossrt::runtime {
+namespace {
+
+// A pool as an application might have one: its threads round toward zero, and where `serial`, one
+// thread runs all shares, in descending order.
+class Pool final : public ThreadTeam {
+ public:
+  Pool(int size, bool serial) : size_(size), serial_(serial) {}
+  int size() const override { return size_; }
+  void Run(Body body, void* context) override {
+    ++regions;
+    std::vector<std::thread> threads;
+    for (int t = size_ - 1; t > 0; --t) {
+      const auto share = [this, body, context, t] {
+        ++shares;
+        body(context, t, size_);
+      };
+      if (serial_) {
+        share();
+      } else {
+        threads.emplace_back([share] {
+          std::fesetround(FE_TOWARDZERO);
+          share();
+        });
+      }
+    }
+    body(context, 0, size_);
+    for (std::thread& thread : threads) thread.join();
+  }
+
+  std::atomic<int> regions{0}, shares{0};
+
+ private:
+  const int size_;
+  const bool serial_;
+};
+
+std::unique_ptr<Checkpoint> Open(const ReferenceModel& reference) {
+  auto checkpoint = OpenCheckpoint(reference.directory);
+  EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
+  return checkpoint.ok() ? *std::move(checkpoint) : nullptr;
+}
+
+std::vector<float> Logits(const Model& model, const ReferenceModel& reference) {
+  Sequence sequence(model, 64);
+  for (const std::size_t first : {0u, 64u, 128u}) {
+    const auto ids = std::span(reference.ids).subspan(first, first == 128 ? 1 : 64);
+    EXPECT_TRUE(sequence.Feed(ids, SequenceInput::Rows::kAll).ok());
+  }
+  return sequence.logits;
+}
+
+int ThreadsOfThisProcess() {
+  int count = 0;
+  for ([[maybe_unused]] const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    ++count;
+  }
+  return count;
+}
+
+TEST(LentTeam, CarriesEverythingAndChangesNoBit) {
+  for (const std::string name : {"moss", "llama"}) {
+    const ReferenceModel reference(name);
+    const std::vector<float> want =
+        Logits(*reference.Load({.dtype = "float32", .threads = 2}), reference);
+    const auto checkpoint = Open(reference);
+    ASSERT_NE(checkpoint, nullptr);
+    for (const int size : {1, 2, 3}) {
+      for (const bool serial : {false, true}) {
+        Pool pool(size, serial);
+        const int threads_before = ThreadsOfThisProcess();
+        const auto model = Model::Load(*checkpoint, {.dtype = "float32"}, pool, nullptr);
+        ASSERT_TRUE(model.ok()) << model.status();
+        EXPECT_EQ(ThreadsOfThisProcess(), threads_before) << "the model has threads of its own";
+        EXPECT_EQ((*model)->team().size(), size);
+        const int loading = pool.regions;
+        EXPECT_GT(loading, 0) << "loading did not use the pool";
+        const std::vector<float> got = Logits(**model, reference);
+        ASSERT_EQ(got.size(), want.size());
+        EXPECT_EQ(std::memcmp(got.data(), want.data(), got.size() * sizeof(float)), 0)
+            << name << " on a pool of " << size << (serial ? ", serial" : "");
+        // More than one region a layer and pass.
+        EXPECT_GT(pool.regions - loading, 3 * (*model)->params().layers);
+        EXPECT_EQ(pool.shares, pool.regions * (size - 1));
+      }
+    }
+  }
+}
+
+TEST(LentTeam, ItsSizeIsTheNumberOfThreads) {
+  const ReferenceModel reference("moss");
+  const auto checkpoint = Open(reference);
+  ASSERT_NE(checkpoint, nullptr);
+  Pool two(2, true), none(0, true);
+  const auto other = Model::Load(*checkpoint, {.threads = 3}, two, nullptr);
+  EXPECT_EQ(other.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(other.status().message().find("threads is 3, but the lent team has 2"),
+            std::string::npos)
+      << other.status();
+  EXPECT_EQ(Model::Load(*checkpoint, {}, none, nullptr).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  const auto same = Model::Load(*checkpoint, {.threads = 2}, two, nullptr);
+  ASSERT_TRUE(same.ok()) << same.status();
+  // Slabs are counted for the pool's threads.
+  const auto one = PlanModel(*checkpoint, {.threads = 1});
+  ASSERT_TRUE(one.ok()) << one.status();
+  EXPECT_EQ((*same)->plan().need.loading, 2 * one->need.loading);
+}
+
+}  // namespace
+}  // namespace mossrt::runtime
