@@ -15,9 +15,19 @@ import subprocess
 import sys
 
 ALLOWED_CALLS = {"memcpy", "memset", "memmove", "_GLOBAL_OFFSET_TABLE_"}
-PRODUCT = re.compile(r"\b(vfmadd\w*ps|vdpbf16ps|fmla)\b")
-# The tiles that must run at the peak: f32 and bf16 pairs, on every level.
-HOT_TILE = re.compile(r"Tile<.*(F32Weights|PairWeights), \d+, \d+>")
+# The tiles that must run at the peak, and their products: f32 and bf16 pairs; integers.
+HOT_TILES = (
+    (
+        re.compile(r"::Tile<.*(F32Weights|PairWeights), \d+, \d+>"),
+        re.compile(r"\b(vfmadd\w*ps|vdpbf16ps|fmla)\b"),
+    ),
+    (
+        re.compile(r"::Int(Tile|Row)<"),
+        re.compile(r"\b(vpdpbusd|vpmaddubsw|vpmaddwd|[us]dot|usdot|smlal2?|smull2?)\b"),
+    ),
+)
+# What a level of a single kind of product has.
+ONLY = {"avx512_vnni": [1], "avx512_bf16": [0], "neon_dotprod": [1], "neon_i8mm": [1]}
 INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\s+(\S+)\s*(.*)$")
 
 
@@ -59,7 +69,7 @@ def functions(objdump, path):
         yield name, body
 
 
-def hot_loops(body):
+def hot_loops(body, product):
     """Bodies of innermost loops that multiply: from the target of a backward jump to the jump."""
     loops = []
     for index, (address, operation, operands) in enumerate(body):
@@ -69,7 +79,7 @@ def hot_loops(body):
         if target and int(target.group(1), 16) <= address:
             start = int(target.group(1), 16)
             loop = [i for i in body[: index + 1] if i[0] >= start]
-            if any(PRODUCT.search(i[1]) for i in loop):
+            if any(product.search(i[1]) for i in loop):
                 loops.append(loop)
     return [
         loop
@@ -81,17 +91,21 @@ def hot_loops(body):
 
 
 def spills(objdump, path):
-    found = 0
+    found = [0] * len(HOT_TILES)
     for name, body in functions(objdump, path):
-        if not HOT_TILE.search(name):
-            continue
-        for loop in hot_loops(body):
-            found += 1
-            for address, operation, operands in loop:
-                if re.search(r"\(%rsp|\[sp", operands):
-                    yield f"{path}: {name} touches the stack in its loop: {address:x} {operation} {operands}"
-    if found == 0 and level_of(path) not in ("scalar", "avx512_vnni"):
-        yield f"{path}: no loop of a register tile was found; has its name changed?"
+        for kind, (tile, product) in enumerate(HOT_TILES):
+            if not tile.search(name):
+                continue
+            for loop in hot_loops(body, product):
+                found[kind] += 1
+                for address, operation, operands in loop:
+                    if re.search(r"\(%rsp|\[sp", operands):
+                        yield f"{path}: {name} touches the stack in its loop: {address:x} {operation} {operands}"
+    if level_of(path) == "scalar":
+        return
+    for kind in ONLY.get(level_of(path), range(len(HOT_TILES))):
+        if found[kind] == 0:
+            yield f"{path}: no loop of {HOT_TILES[kind][0].pattern} was found; has its name changed?"
 
 
 def main():

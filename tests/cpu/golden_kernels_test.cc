@@ -3,6 +3,7 @@
 // this room is cross-built for. Lengths leave a rest in every kernel.
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <functional>
 
 #include "levels.h"
@@ -29,7 +30,9 @@ class Hash {
   void Add(std::span<const T> values) {
     for (const T value : values) {
       auto bits =
-          std::bit_cast<std::conditional_t<sizeof(T) == 2, std::uint16_t, std::uint32_t>>(value);
+          std::bit_cast<std::conditional_t<sizeof(T) == 4, std::uint32_t,
+                                           std::conditional_t<sizeof(T) == 2, std::uint16_t, T>>>(
+              value);
       for (std::size_t i = 0; i < sizeof(T); ++i, bits = static_cast<decltype(bits)>(bits >> 8)) {
         hash_ = (hash_ ^ (bits & 0xFF)) * 0x100000001B3u;
       }
@@ -138,6 +141,66 @@ void HashProducts(const KernelTable& t, Hash* hash) {
   }
 }
 
+// 13 rows, two panels of integers made of weights, three groups of which the last is short.
+void HashIntegers(const KernelTable& t, Hash* hash) {
+  constexpr std::int64_t kRows = 13, kOutputs = 2 * kPanelRows, kGroup = 32, kDepth = 77,
+                         kGroups = 3, kPadded = kGroups * kGroup;
+  const std::vector<float> x = Values(kRows * kDepth, 10, 1.0f);
+  const std::vector<float> w = Values(kOutputs * kPadded, 11, 0.1f);
+  for (const std::int64_t bits : {8, 4}) {
+    for (const bool zeros : {false, true}) {
+      const IntegerPanel format{bits, kGroup, zeros};
+      AlignedBytes panels(2 * format.Bytes(kGroups)), scratch(kGemmScratchBytes);
+      std::memset(panels.bytes(), 0, 2 * format.Bytes(kGroups));
+      for (std::int64_t j = 0; j < kOutputs; ++j) {
+        std::byte* panel =
+            panels.bytes() + static_cast<std::size_t>(j / kPanelRows) * format.Bytes(kGroups);
+        const std::int64_t lane = j % kPanelRows;
+        for (std::int64_t g = 0; g < kGroups; ++g) {
+          std::uint8_t q[kGroup];
+          auto* header = reinterpret_cast<std::uint16_t*>(panel + format.HeaderOffset(g)) + lane;
+          std::uint16_t zero = 0;
+          t.quantize_group(w.data() + j * kPadded + g * kGroup, kGroup, bits, zeros, j % 5, q,
+                           header, &zero);
+          if (zeros) header[kPanelRows] = zero;
+          hash->Add(std::span<const std::uint8_t>(q));
+          auto* data = reinterpret_cast<std::uint8_t*>(panel + format.DataOffset(g)) + lane * 4;
+          for (std::int64_t k = 0; k < kGroup; ++k) {
+            std::uint8_t& byte = bits == 8 ? data[k / 4 * 64 + k % 4] : data[k / 8 * 64 + k % 4];
+            byte = static_cast<std::uint8_t>(bits == 8 || k % 8 < 4 ? q[k] : byte | q[k] << 4);
+          }
+        }
+      }
+      hash->Add(std::span<const std::uint8_t>(reinterpret_cast<std::uint8_t*>(panels.bytes()),
+                                              2 * format.Bytes(kGroups)));
+      for (const std::int64_t m : {kRows, std::int64_t{1}}) {
+        std::vector<std::uint32_t> packed(
+            static_cast<std::size_t>(m * IntegerInputDwords(kDepth, kGroup)));
+        t.pack_x_int8(x.data(), kDepth, m, kDepth, kGroup, packed.data());
+        hash->Add(std::span<const std::uint32_t>(packed));
+        std::vector<float> y = Values(m * kOutputs, 12, 1.0f);
+        for (const bool accumulate : {true, false}) {
+          const GemmArgs args = {.w = panels.bytes(),
+                                 .w_panel_bytes = format.Bytes(kGroups),
+                                 .x = packed.data(),
+                                 .x_k = kDepth,
+                                 .y = y.data(),
+                                 .y_stride = kOutputs,
+                                 .m = m,
+                                 .k = kDepth,
+                                 .panels = 2,
+                                 .accumulate = accumulate,
+                                 .scratch = scratch.bytes(),
+                                 .group = kGroup,
+                                 .zeros = zeros};
+          (bits == 8 ? t.gemm_int8 : t.gemm_int4)(&args);
+          hash->Add(y);
+        }
+      }
+    }
+  }
+}
+
 TEST(GoldenKernels, OneHashOnEveryLevel) {
   const FloatModeGuard guard;
   for (const KernelTable* table : AvailableTables()) {
@@ -146,6 +209,15 @@ TEST(GoldenKernels, OneHashOnEveryLevel) {
     HashConversions(*table, &hash);
     HashProducts(*table, &hash);
     EXPECT_EQ(hash.value(), 0xCF92BDE216BB3EECu) << table->name << std::hex << " " << hash.value();
+  }
+}
+
+TEST(GoldenKernels, OneHashOfIntegersOnEveryLevel) {
+  const FloatModeGuard guard;
+  for (const KernelTable* table : AvailableTables()) {
+    Hash hash;
+    HashIntegers(*table, &hash);
+    EXPECT_EQ(hash.value(), 0xACFDE358B264E54Au) << table->name << std::hex << " " << hash.value();
   }
 }
 

@@ -1,13 +1,15 @@
-// Every kernel of the list except the matrix products (gemm_test.cc): the same bits on every level,
-// and near a plain computation in double. A kernel of the list without a check here does not
-// compile.
+// Every kernel of the list: the same bits on every level, and near a plain computation in double
+// (matrix products: gemm_checks.cc, int_gemm_checks.cc; integers: quantize_checks.cc). A kernel of
+// the list without a check here does not compile.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
 
 #include "gemm_checks.h"
+#include "int_gemm_checks.h"
 #include "levels.h"
+#include "quantize_checks.h"
 
 namespace mossrt::cpu {
 namespace {
@@ -419,6 +421,10 @@ struct Checks {
   static void gemm_f16(const KernelTable& t) { CheckGemm(t, WeightFormat::kF16); }
   static void gemm_bf16(const KernelTable& t) { CheckGemm(t, WeightFormat::kBf16); }
   static void gemm_bf16_pairs(const KernelTable& t) { CheckGemmPairs(t); }
+  static void pack_x_int8(const KernelTable& t) { CheckPackInt8(t); }
+  static void gemm_int8(const KernelTable& t) { CheckIntegerGemm(t, 8); }
+  static void gemm_int4(const KernelTable& t) { CheckIntegerGemm(t, 4); }
+  static void quantize_group(const KernelTable& t) { CheckQuantizeGroup(t); }
 };
 
 #define MOSSRT_KERNEL(kernel, parameters)                \

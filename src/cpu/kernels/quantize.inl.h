@@ -78,14 +78,21 @@ inline F32x16 RoundWeights(F32x16 w, const Rounding& r) {
   return Select(Less(Set(r.high), least), Set(r.high), least);
 }
 
+inline float Absolute(float x) { return x < 0.0f ? -x : x; }
+
+inline float ValueOfF16(uint16_t half) {
+  uint16_t halves[16] = {half};
+  float values[16];
+  Store(LoadF16(halves), values);
+  return values[0];
+}
+
 // The float16 next to x and its value.
 inline float NearestF16(float x, uint16_t* bits) {
-  alignas(64) float values[16];
   uint16_t halves[16];
   StoreF16(Set(x), halves);
-  Store(LoadF16(halves), values);
   *bits = halves[0];
-  return values[0];
+  return ValueOfF16(halves[0]);
 }
 
 inline float SquaredError(const float* w, int64_t n, const Rounding& r, float scale) {
@@ -123,11 +130,15 @@ static void quantize_group(const float* w, int64_t n, int64_t bits, bool zeros, 
     // Down to about two thirds of the first scale: beyond that clipping always costs more.
     const float factor = 1.0f - 0.35f * static_cast<float>(step) / static_cast<float>(steps + 1);
     uint16_t half;
-    const float s = NearestF16(first * factor, &half);
+    float s = NearestF16(first * factor, &half);
+    // Among the smallest halves the nearest may be far too small a step: then the next one.
+    if (step == 0 && Absolute(first) > Absolute(s) * (1.0f + 0x1p-9f)) {
+      s = ValueOfF16(++half);
+    }
     Rounding r = {s != 0.0f ? 1.0f / s : 0.0f, middle, bits == 8 && !zeros ? 1.0f : 0.0f, levels};
     if (zeros) {
       const float whole = low * factor * -r.inverse + kRoundingMagic - kRoundingMagic;
-      r.zero = whole > levels ? levels : whole;
+      r.zero = whole >= 0.0f ? whole < levels ? whole : levels : 0.0f;  // 0 also for no number
     }
     const float error = steps > 0 ? SquaredError(w, n, r, s) : 0.0f;
     if (step > 0 && !(error < best_error)) continue;
