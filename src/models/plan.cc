@@ -86,7 +86,7 @@ absl::StatusOr<ModelPlan> Plan(const Checkpoint& checkpoint, const LoadOptions& 
       bytes = EmbeddingTable::Bytes(plan.params, held);
       plan.need.embedding = bytes;
     } else {
-      const CheckpointMatrix source(checkpoint, rule, nullptr, nullptr);
+      const CheckpointMatrix source(checkpoint, rule, nullptr, nullptr, nullptr);
       held = backend.HeldAs(source, asked);
       if (!held.SameLayout(asked))
         different.insert(Cat(FormatName(asked), " as ", FormatName(held)));

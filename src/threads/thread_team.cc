@@ -80,8 +80,12 @@ bool SpinUntil(Done done, std::chrono::nanoseconds limit) {
 // may be held by threads that do not exist there.
 class Crew {
  public:
-  Crew(int size, std::chrono::nanoseconds spin)
-      : forks_(fork_count.load(std::memory_order_relaxed)), size_(size), spin_(spin) {
+  Crew(int size, int processors, std::chrono::nanoseconds spin)
+      : forks_(fork_count.load(std::memory_order_relaxed)),
+        size_(size),
+        processors_(processors),
+        spin_(spin),
+        claims_(static_cast<std::size_t>(size)) {
     workers_.reserve(static_cast<std::size_t>(size));
   }
   Crew(const Crew&) = delete;
@@ -98,24 +102,24 @@ class Crew {
   void Run(ThreadTeam::Body body, void* context) {
     const std::lock_guard lock(mutex_);
     if (!started_) {
-      // In a child after fork. Nobody waits for an error here, and the result must not depend on
-      // the number of threads: this thread takes over the share of a worker that is missing.
+      // In a child after fork. Nobody waits for an error here: the threads that there are take over
+      // the shares of those that are missing.
       if (const int error = StartLocked(); error != 0) {
         Log(LogLevel::kWarn,
             Cat("after a fork only ", workers_.size() + 1, " of ", size_,
                 " threads could be started: ", std::generic_category().message(error)));
       }
     }
-    const auto workers = static_cast<std::uint32_t>(workers_.size());
-    if (workers > 0) {
-      body_ = body;
-      context_ = context;
-      pending_.store(workers, std::memory_order_relaxed);
-      Announce();
+    if (workers_.empty()) {
+      for (int t = 0; t < size_; ++t) body(context, t, size_);
+      return;
     }
-    body(context, 0, size_);
-    for (int t = static_cast<int>(workers) + 1; t < size_; ++t) body(context, t, size_);
-    if (workers > 0) WaitForWorkers();
+    body_ = body;
+    context_ = context;
+    pending_.store(static_cast<std::uint32_t>(size_), std::memory_order_relaxed);
+    Announce();
+    TakeShares(0, region_.load(std::memory_order_relaxed));
+    WaitForWorkers();
   }
 
   void Stop() {
@@ -162,10 +166,33 @@ class Crew {
   }
 
   // Store before load on both sides (sequentially consistent): either the worker sees the new
-  // region, or we see that it sleeps.
+  // region, or we see that it sleeps. More workers than processors would only take turns.
   void Announce() {
     region_.fetch_add(1, std::memory_order_seq_cst);
-    if (sleepers_.load(std::memory_order_seq_cst) != 0) FutexWake(&region_, INT_MAX);
+    if (sleepers_.load(std::memory_order_seq_cst) == 0) return;
+    const bool all = stop_.load(std::memory_order_relaxed);
+    FutexWake(&region_, all ? INT_MAX : processors_);
+  }
+
+  // The share of a thread that has not come yet is taken over by another: one that the system does
+  // not let run holds up nobody. Every share is claimed once in every region, so a claim counts
+  // regions; a thread that comes late for its region finds them claimed.
+  void TakeShares(int first, std::uint32_t region) {
+    std::uint32_t done = 0;
+    for (int i = 0; i < size_; ++i) {
+      const int t = first + i < size_ ? first + i : first + i - size_;
+      std::uint32_t before = region - 1;
+      if (!claims_[static_cast<std::size_t>(t)].region.compare_exchange_strong(
+              before, region, std::memory_order_acq_rel, std::memory_order_relaxed)) {
+        continue;
+      }
+      body_(context_, t, size_);
+      ++done;
+    }
+    if (done > 0 && pending_.fetch_sub(done, std::memory_order_seq_cst) == done &&
+        caller_sleeps_.load(std::memory_order_seq_cst)) {
+      FutexWake(&pending_, 1);
+    }
   }
 
   void WaitForWorkers() {
@@ -188,13 +215,9 @@ class Crew {
     std::uint32_t seen = 0;
     while (true) {
       WaitForRegion(seen);
-      ++seen;  // no region is skipped: Run waits for all workers
+      seen = region_.load(std::memory_order_acquire);  // regions that went by are done
       if (stop_.load(std::memory_order_relaxed)) return;
-      body_(context_, thread, size_);
-      if (pending_.fetch_sub(1, std::memory_order_seq_cst) == 1 &&
-          caller_sleeps_.load(std::memory_order_seq_cst)) {
-        FutexWake(&pending_, 1);
-      }
+      TakeShares(thread, seen);
     }
   }
 
@@ -216,7 +239,12 @@ class Crew {
   void* context_ = nullptr;
   const std::uint32_t forks_;
   const int size_;
+  const int processors_;
   const std::chrono::nanoseconds spin_;
+  struct alignas(64) Claim {
+    std::atomic<std::uint32_t> region{0};  // the last in which somebody took this share
+  };
+  std::vector<Claim> claims_;
   bool started_ = false;
   std::mutex mutex_;
   std::vector<Entry> entries_;
@@ -225,8 +253,8 @@ class Crew {
 
 class Team final : public ThreadTeam {
  public:
-  Team(std::unique_ptr<Crew> crew, int size, std::chrono::nanoseconds spin)
-      : size_(size), spin_(spin), crew_(crew.release()) {}
+  Team(std::unique_ptr<Crew> crew, int size, int processors, std::chrono::nanoseconds spin)
+      : size_(size), processors_(processors), spin_(spin), crew_(crew.release()) {}
 
   ~Team() override {
     Crew* crew = crew_.load(std::memory_order_acquire);
@@ -243,7 +271,7 @@ class Team final : public ThreadTeam {
   Crew& CurrentCrew() {
     Crew* crew = crew_.load(std::memory_order_acquire);
     if (crew->OfThisProcess()) return *crew;
-    auto fresh = std::make_unique<Crew>(size_, spin_);
+    auto fresh = std::make_unique<Crew>(size_, processors_, spin_);
     // Of several threads of the child that come here at once, one wins.
     if (crew_.compare_exchange_strong(crew, fresh.get(), std::memory_order_acq_rel)) {
       return *fresh.release();
@@ -252,6 +280,7 @@ class Team final : public ThreadTeam {
   }
 
   const int size_;
+  const int processors_;
   const std::chrono::nanoseconds spin_;
   std::atomic<Crew*> crew_;
 };
@@ -270,7 +299,7 @@ absl::StatusOr<std::unique_ptr<ThreadTeam>> CreateThreadTeam(int threads) {
   if (threads == 0) threads = limits.Threads();
   WatchForks();
   const auto spin = threads > limits.Processors() ? kOversubscribedSpin : kSpin;
-  auto crew = std::make_unique<Crew>(threads, spin);
+  auto crew = std::make_unique<Crew>(threads, limits.Processors(), spin);
   if (const int error = crew->Start(); error != 0) {
     crew->Stop();
     return absl::ResourceExhaustedError(
@@ -278,7 +307,7 @@ absl::StatusOr<std::unique_ptr<ThreadTeam>> CreateThreadTeam(int threads) {
             " could not be started: ", std::generic_category().message(error),
             "; give fewer threads or raise the limit on processes (ulimit -u, pids.max)"));
   }
-  return std::make_unique<Team>(std::move(crew), threads, spin);
+  return std::make_unique<Team>(std::move(crew), threads, limits.Processors(), spin);
 }
 
 }  // namespace mossrt::runtime

@@ -15,9 +15,10 @@ class ThreadTeam {
 
   virtual ~ThreadTeam() = default;
   virtual int size() const = 0;  // at least 1, and always the same
-  // Calls body(context, t, size()) once for every t in [0, size()), t = 0 on the calling thread,
-  // and returns when all have returned. Calls from several threads wait for each other. Bodies
-  // neither throw, nor call Run, nor wait for one another (one thread may run several of them).
+  // Calls body(context, t, size()) once for every t in [0, size()) and returns when all have
+  // returned. Calls from several threads wait for each other. Bodies neither throw, nor call Run,
+  // nor wait for one another: one thread may run several of them, as the team's own do for workers
+  // that the system does not let run.
   virtual void Run(Body body, void* context) = 0;
 
   // The same for a callable f(int thread, int threads).
@@ -34,7 +35,8 @@ class ThreadTeam {
 int DefaultThreads();
 
 // A team of `threads` (0: DefaultThreads()). Workers spin for some 50 us after a region, then
-// sleep; they end with the team, and start anew in a child after fork.
+// sleep; threads that have nothing left to do take over what others have not begun. Workers end
+// with the team, and start anew in a child after fork.
 absl::StatusOr<std::unique_ptr<ThreadTeam>> CreateThreadTeam(int threads);
 
 // [begin, end) of `count` items for thread t of n: contiguous, sizes differ by at most one.

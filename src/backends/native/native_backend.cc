@@ -1,6 +1,7 @@
 // The default backend: packed panels and the kernels of src/cpu. Threads split outputs, never the
 // chain over k.
 #include <algorithm>
+#include <array>
 #include <atomic>
 
 #include "backends/dense_rows.h"
@@ -96,7 +97,7 @@ class NativeBackend final : public GemmBackend {
     std::int64_t k;
   };
   Product ProductOf(const PackedWeight& weight) const;
-  void RunPart(std::span<const GemmCall> calls, int thread, int threads) const;
+  void RunBlock(const GemmCall& call, std::int64_t first, std::int64_t end) const;
 
   const cpu::KernelTable& kernels_;
   std::vector<IntegerInput> integer_inputs_;
@@ -218,12 +219,68 @@ absl::Status NativeBackend::Prepare(ConstMatrix x, int kind, PreparedInput* out,
   return absl::OkStatus();
 }
 
-// Panels whose outputs for all rows stay in L2 until the epilogue has run over them.
-std::int64_t PanelsPerBlock(std::int64_t m) {
-  constexpr std::int64_t kBlockBytes = std::int64_t{256} << 10;
-  return std::max<std::int64_t>(
-      2, kBlockBytes / (std::max<std::int64_t>(1, m) * kPanelRows * 4) / 2 * 2);
+// Panels of one block: outputs for all rows stay in L2 until the epilogue has run over them, and a
+// block is long enough that taking it costs nothing.
+std::int64_t PanelsPerBlock(std::int64_t m, std::size_t panel_bytes) {
+  constexpr std::int64_t kOutputBytes = std::int64_t{256} << 10;
+  constexpr std::int64_t kWeightBytes = std::int64_t{512} << 10;
+  const std::int64_t by_outputs = kOutputBytes / (std::max<std::int64_t>(1, m) * kPanelRows * 4);
+  const std::int64_t by_weights = kWeightBytes / static_cast<std::int64_t>(panel_bytes + 1);
+  return std::max<std::int64_t>(2, std::min(by_outputs, by_weights) / 2 * 2);
 }
+
+// The blocks of one region, dealt to threads as contiguous ranges of every matrix, which are the
+// pages that each thread touched first. A thread that has finished its own takes blocks of others,
+// whole ones, so that no sum is cut.
+class Blocks {
+ public:
+  static constexpr int kMostThreads = 64;  // beyond, the last threads have no work of their own
+
+  Blocks(std::span<const GemmCall> calls, std::span<const std::int64_t> block_panels, int threads)
+      : calls_(calls), block_panels_(block_panels), threads_(std::min(threads, kMostThreads)) {}
+
+  // work(call, first panel, end panel)
+  template <typename Work>
+  void Run(int thread, const Work& work) {
+    for (int i = 0; i < threads_; ++i) {
+      const int owner = (thread + i) % threads_;
+      std::atomic<std::int64_t>& next = next_[static_cast<std::size_t>(owner)].block;
+      // A look before the count, so that those who find nothing left do not fight for the line.
+      while (next.load(std::memory_order_relaxed) < kDone &&
+             Take(owner, next.fetch_add(1, std::memory_order_relaxed), work)) {
+      }
+      next.store(kDone, std::memory_order_relaxed);
+    }
+  }
+
+ private:
+  static constexpr std::int64_t kDone = std::int64_t{1} << 62;
+
+  template <typename Work>
+  bool Take(int owner, std::int64_t block, const Work& work) const {
+    for (std::size_t c = 0; c < calls_.size(); ++c) {
+      const std::int64_t panels = (calls_[c].w->rows() + kPanelRows - 1) / kPanelRows;
+      const Range range = SplitRange(panels, owner, threads_);
+      const std::int64_t step = block_panels_[c];
+      const std::int64_t blocks = (range.end - range.begin + step - 1) / step;
+      if (block < blocks) {
+        const std::int64_t first = range.begin + block * step;
+        work(calls_[c], first, std::min(range.end, first + step));
+        return true;
+      }
+      block -= blocks;
+    }
+    return false;
+  }
+
+  struct alignas(64) Next {
+    std::atomic<std::int64_t> block{0};
+  };
+  std::span<const GemmCall> calls_;
+  std::span<const std::int64_t> block_panels_;
+  int threads_;
+  std::array<Next, kMostThreads> next_{};
+};
 
 NativeBackend::Product NativeBackend::ProductOf(const PackedWeight& weight) const {
   if (weight.format().integers()) {
@@ -240,35 +297,27 @@ NativeBackend::Product NativeBackend::ProductOf(const PackedWeight& weight) cons
   return {kernel, w.Panel(0), w.panel_bytes(), w.cols()};
 }
 
-void NativeBackend::RunPart(std::span<const GemmCall> calls, int thread, int threads) const {
+void NativeBackend::RunBlock(const GemmCall& call, std::int64_t first, std::int64_t end) const {
   alignas(64) thread_local std::byte scratch[cpu::kGemmScratchBytes];
-  for (const GemmCall& call : calls) {
-    const auto& x = static_cast<const PackedInput&>(*call.x);
-    const Product product = ProductOf(*call.w);
-    const std::int64_t block = PanelsPerBlock(x.m);
-    const std::int64_t panels_of_all = (call.w->rows() + kPanelRows - 1) / kPanelRows;
-    const Range range = SplitRange(panels_of_all, thread, threads);
-    for (std::int64_t p = range.begin; p < range.end; p += block) {
-      const std::int64_t panels = std::min<std::int64_t>(block, range.end - p);
-      const std::size_t offset = static_cast<std::size_t>(p) * product.panel_bytes;
-      const cpu::GemmArgs args = {.w = product.data + offset,
-                                  .w_panel_bytes = product.panel_bytes,
-                                  .x = x.buffer.data(),
-                                  .x_k = product.k,
-                                  .y = call.y.data + p * kPanelRows,
-                                  .y_stride = call.y.stride,
-                                  .m = x.m,
-                                  .k = product.k,
-                                  .panels = panels,
-                                  .accumulate = false,
-                                  .scratch = scratch,
-                                  .group = call.w->format().group,
-                                  .zeros = call.w->format().zeros};
-      product.kernel(&args);
-      ApplyEpilogue(kernels_, call.epilogue, call.y, p * kPanelRows,
-                    std::min(call.w->rows(), (p + panels) * kPanelRows));
-    }
-  }
+  const auto& x = static_cast<const PackedInput&>(*call.x);
+  const Product product = ProductOf(*call.w);
+  const cpu::GemmArgs args = {
+      .w = product.data + static_cast<std::size_t>(first) * product.panel_bytes,
+      .w_panel_bytes = product.panel_bytes,
+      .x = x.buffer.data(),
+      .x_k = product.k,
+      .y = call.y.data + first * kPanelRows,
+      .y_stride = call.y.stride,
+      .m = x.m,
+      .k = product.k,
+      .panels = end - first,
+      .accumulate = false,
+      .scratch = scratch,
+      .group = call.w->format().group,
+      .zeros = call.w->format().zeros};
+  product.kernel(&args);
+  ApplyEpilogue(kernels_, call.epilogue, call.y, first * kPanelRows,
+                std::min(call.w->rows(), end * kPanelRows));
 }
 
 absl::Status NativeBackend::Run(std::span<const GemmCall> calls, ThreadTeam& team) {
@@ -284,7 +333,21 @@ absl::Status NativeBackend::Run(std::span<const GemmCall> calls, ThreadTeam& tea
                                      ": shapes do not fit"));
     }
   }
-  team.ForEachThread([&](int thread, int threads) { RunPart(calls, thread, threads); });
+  constexpr std::size_t kMostCalls = 16;
+  for (; !calls.empty(); calls = calls.subspan(std::min(calls.size(), kMostCalls))) {
+    const std::span<const GemmCall> part = calls.first(std::min(calls.size(), kMostCalls));
+    std::array<std::int64_t, kMostCalls> block_panels{};
+    for (std::size_t i = 0; i < part.size(); ++i) {
+      const auto& x = static_cast<const PackedInput&>(*part[i].x);
+      block_panels[i] = PanelsPerBlock(x.m, ProductOf(*part[i].w).panel_bytes);
+    }
+    Blocks blocks(part, block_panels, team.size());
+    team.ForEachThread([&](int thread, int) {
+      blocks.Run(thread, [this](const GemmCall& call, std::int64_t first, std::int64_t end) {
+        RunBlock(call, first, end);
+      });
+    });
+  }
   return absl::OkStatus();
 }
 
