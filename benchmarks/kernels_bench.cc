@@ -80,10 +80,10 @@ class Runner {
             [this] { return ProbeBandwidth(weights_, weights_bytes_ / 4); });
   }
 
-  void Computed(const std::string& name, double operations, bool bf16,
+  void Computed(const std::string& name, double operations, Arithmetic arithmetic,
                 const std::function<void()>& run) {
     Against(name, operations, "GFLOP/s", run,
-            [this, bf16] { return ProbeProducts(table_.name, bf16); });
+            [this, arithmetic] { return ProbeProducts(table_.name, arithmetic); });
   }
 
  private:
@@ -166,7 +166,7 @@ void Products(Runner& runner, const Product& product) {
     if (streamed) {
       runner.Streamed(name, static_cast<double>(panel) * static_cast<double>(panels), run);
     } else {
-      runner.Computed(name, operations, product.pairs, run);
+      runner.Computed(name, operations, product.pairs ? Arithmetic::kBf16 : Arithmetic::kF32, run);
     }
   }
 }
@@ -290,6 +290,10 @@ int Main(int argc, char** argv) {
   }
   std::printf("%s on %s, one thread, median of %d rounds\n", table->name, cpu::CpuFeatureNames(),
               options.rounds);
+  std::printf("multiply-adds between registers: float32 %.0f, bfloat16 %.0f, int8 %.0f Gop/s\n",
+              ProbeProducts(table->name, Arithmetic::kF32),
+              ProbeProducts(table->name, Arithmetic::kBf16),
+              ProbeProducts(table->name, Arithmetic::kInt8));
   Runner runner(*table, options);
   Bench bench{.runner = runner};
 #define MOSSRT_KERNEL(kernel, parameters) bench.kernel();

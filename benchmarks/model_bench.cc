@@ -62,9 +62,9 @@ double TeamBandwidth(ThreadTeam& team, const PageBuffer& memory) {
   return static_cast<double>(memory.size()) / (Now() - start) * 1e-9;
 }
 
-double TeamProducts(ThreadTeam& team, bool bf16) {
+double TeamProducts(ThreadTeam& team, Arithmetic arithmetic) {
   std::atomic<double> sum{0};
-  team.ForEachThread([&](int, int) { sum += ProbeProducts(cpu::Kernels()->name, bf16); });
+  team.ForEachThread([&](int, int) { sum += ProbeProducts(cpu::Kernels()->name, arithmetic); });
   return sum;
 }
 
@@ -99,8 +99,9 @@ int Run(const std::string& directory, const LoadOptions& options, int rounds, in
     }
   }
   const double head = 2.0 * static_cast<double>(p.vocab * p.hidden);
-  const bool bf16 =
+  const bool pairs =
       model.plan().dtype == DType::kBF16 && cpu::Kernels()->gemm_bf16_pairs != nullptr;
+  const Arithmetic arithmetic = pairs ? Arithmetic::kBf16 : Arithmetic::kF32;
 
   std::vector<double> decode_speed, decode_fraction, prefill_speed, prefill_fraction, bandwidths,
       peaks;
@@ -114,11 +115,11 @@ int Run(const std::string& directory, const LoadOptions& options, int rounds, in
       const SequenceInput input{.kv = &kv, .tokens = tokens};
       return model.Forward({&input, 1}, {}, **workspace).status();
     };
-    const double peak_before = TeamProducts(model.team(), bf16);
+    const double peak_before = TeamProducts(model.team(), arithmetic);
     double start = Now();
     if (absl::Status s = forward(ids); !s.ok()) return Fail(s);
     const double prefill_seconds = Now() - start;
-    const double peak = std::max(peak_before, TeamProducts(model.team(), bf16));
+    const double peak = std::max(peak_before, TeamProducts(model.team(), arithmetic));
     kv.Rewind(8);
     if (absl::Status s = forward(std::span(ids).first(1)); !s.ok()) return Fail(s);
 

@@ -1,6 +1,6 @@
 // What the machine gives at this moment, for benchmarks to compare themselves with: bytes read from
-// memory and fused multiply-adds between registers, on one thread. Register loops are assembly, so
-// that they need no flags.
+// memory and multiply-adds between registers, on one thread. Register loops are assembly, so that
+// they need no flags.
 #pragma once
 
 #include <time.h>
@@ -8,6 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+
+#include "bindings/python/memory_probe.h"
 
 namespace mossrt::bench {
 
@@ -17,6 +19,12 @@ inline double Seconds() {
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
   return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
+
+enum class Arithmetic : std::uint8_t {
+  kF32,
+  kBf16,  // pairs of bfloat16 added up in float32
+  kInt8,  // fours of bytes added up in int32
+};
 
 #if defined(__x86_64__)
 
@@ -36,15 +44,21 @@ inline double Seconds() {
       : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", \
         "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "cc")
 
-// GFLOP/s of 16 independent chains; 0 where the unit is missing.
-inline double ProbeProducts(std::string_view isa, bool bf16) {
+// Billions of multiplications and additions a second in 16 independent chains; 0 where the unit is
+// missing. In float32 as wide as the level `isa` computes.
+inline double ProbeProducts(std::string_view isa, Arithmetic arithmetic) {
   std::uint64_t n = 400000;
   const double operations = static_cast<double>(n) * 16 * 2;
   const double start = Seconds();
   double lanes = 0;
-  if (bf16) {
+  if (arithmetic == Arithmetic::kBf16) {
+    if (!__builtin_cpu_supports("avx512bf16")) return 0;
     MOSSRT_PROBE_LOOP("vdpbf16ps", "zmm");
     lanes = 32;
+  } else if (arithmetic == Arithmetic::kInt8) {
+    if (!__builtin_cpu_supports("avx512vnni")) return 0;
+    MOSSRT_PROBE_LOOP("vpdpbusd", "zmm");
+    lanes = 64;
   } else if (isa.starts_with("avx512")) {
     MOSSRT_PROBE_LOOP("vfmadd231ps", "zmm");
     lanes = 16;
@@ -70,23 +84,14 @@ inline double ProbeProducts(std::string_view isa, bool bf16) {
 
 #else
 
-inline double ProbeProducts(std::string_view, bool) { return 0; }
+inline double ProbeProducts(std::string_view, Arithmetic) { return 0; }
 
 #endif
 
-// GB/s of reading `bytes` once, one word of every cache line in four streams of one direction.
+// GB/s of reading `bytes` once.
 inline double ProbeBandwidth(const void* memory, std::size_t bytes) {
-  const auto* p = static_cast<const std::uint64_t*>(memory);
-  const std::size_t words = bytes / 8;
-  std::uint64_t a = 0, b = 0, c = 0, d = 0;
   const double start = Seconds();
-  for (std::size_t i = 0; i + 32 <= words; i += 32) {
-    a += p[i];
-    b += p[i + 8];
-    c += p[i + 16];
-    d += p[i + 24];
-    __asm__ volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d));
-  }
+  ReadMemory(memory, bytes);
   return static_cast<double>(bytes) / (Seconds() - start) * 1e-9;
 }
 

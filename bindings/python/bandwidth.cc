@@ -7,6 +7,7 @@
 #include <new>
 
 #include "bindings.h"
+#include "memory_probe.h"
 
 namespace mossrt::python {
 namespace {
@@ -31,17 +32,7 @@ class Pages {
   Pages& operator=(const Pages&) = delete;
   bool ok() const { return words_ != nullptr; }
 
-  // Reads one word of every cache line.
-  std::uint64_t ReadAll() const {
-    std::uint64_t a = 0, b = 0, c = 0, d = 0;
-    for (std::size_t i = 0; i + 32 <= bytes_ / 8; i += 32) {
-      a += words_[i];
-      b += words_[i + 8];
-      c += words_[i + 16];
-      d += words_[i + 24];
-    }
-    return a + b + c + d;
-  }
+  void ReadAll() const { mossrt::bench::ReadMemory(words_, bytes_); }
 
  private:
   std::size_t bytes_;
@@ -52,7 +43,6 @@ class Pages {
 double Measure(int threads, std::size_t bytes, int rounds) {
   std::vector<Clock::time_point> begins(static_cast<std::size_t>(rounds)), ends = begins;
   std::atomic<bool> failed = false;
-  std::atomic<std::uint64_t> sink = 0;
   std::barrier meet(threads);
   const auto work = [&](int thread) {
     const Pages pages(bytes);
@@ -61,7 +51,7 @@ double Measure(int threads, std::size_t bytes, int rounds) {
       meet.arrive_and_wait();
       if (failed) return;  // the same for all: written before the barrier only
       if (thread == 0) begins[round] = Clock::now();
-      sink += pages.ReadAll();
+      pages.ReadAll();
       meet.arrive_and_wait();
       if (thread == 0) ends[round] = Clock::now();
     }
