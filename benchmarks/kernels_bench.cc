@@ -171,6 +171,50 @@ void Products(Runner& runner, const Product& product) {
   }
 }
 
+// Products of integers: a single row reads memory once, and so do few; many rows a matrix of 2048 x
+// 2048. All but the single row are held against the peak.
+void IntegerProducts(Runner& runner, const char* name, void (*gemm)(const GemmArgs*),
+                     std::int64_t bits) {
+  for (const std::int64_t m : {1, 2, 4, 8, 12, 16, 504}) {
+    for (const std::int64_t group : {32, 64, 128, 0}) {  // 0: 128, each with zero points
+      const cpu::IntegerPanel format{bits, group == 0 ? 128 : group, group == 0};
+      const std::int64_t k = 2048;
+      const std::size_t panel = format.Bytes(k / format.group);
+      const std::int64_t panels =
+          m <= 16 ? static_cast<std::int64_t>(runner.weights_bytes() / panel) : kRow / 16;
+      auto* y = reinterpret_cast<float*>(Arena(static_cast<std::size_t>(m * panels) * 16 * 4));
+      std::byte* packed =
+          Arena(static_cast<std::size_t>(m * cpu::IntegerInputDwords(k, format.group)) * 4);
+      std::byte* scratch = Arena(cpu::kGemmScratchBytes);
+      const std::vector<float> x(static_cast<std::size_t>(m * k), 0.5f);
+      runner.table().pack_x_int8(x.data(), k, m, k, format.group,
+                                 reinterpret_cast<std::uint32_t*>(packed));
+      const GemmArgs args = {.w = runner.weights(),
+                             .w_panel_bytes = panel,
+                             .x = packed,
+                             .x_k = k,
+                             .y = y,
+                             .y_stride = panels * 16,
+                             .m = m,
+                             .k = k,
+                             .panels = panels,
+                             .accumulate = false,
+                             .scratch = scratch,
+                             .group = format.group,
+                             .zeros = format.zeros};
+      const std::string label = std::string(name) + " m=" + std::to_string(m) + " group " +
+                                std::to_string(format.group) + (format.zeros ? " zeros" : "");
+      const auto run = [&] { gemm(&args); };
+      if (m == 1) {
+        runner.Streamed(label, static_cast<double>(panel) * static_cast<double>(panels), run);
+      } else {
+        runner.Computed(label, 2.0 * static_cast<double>(m * panels * 16 * k), Arithmetic::kInt8,
+                        run);
+      }
+    }
+  }
+}
+
 struct Bench {
   Runner& runner;
   const KernelTable& t = runner.table();
@@ -260,6 +304,22 @@ struct Bench {
   void gemm_f16() { Products(runner, {"gemm_f16", t.gemm_f16, 2, false}); }
   void gemm_bf16() { Products(runner, {"gemm_bf16", t.gemm_bf16, 2, false}); }
   void gemm_bf16_pairs() { Products(runner, {"gemm_bf16_pairs", t.gemm_bf16_pairs, 2, true}); }
+  void pack_x_int8() {
+    std::vector<std::uint32_t> packed(
+        static_cast<std::size_t>(12 * cpu::IntegerInputDwords(kRow, 64)));
+    runner.Row("pack_x_int8 m=12 group 64", kRow * 12,
+               [&] { t.pack_x_int8(x.data(), kRow, 12, kRow, 64, packed.data()); });
+  }
+  void gemm_int8() { IntegerProducts(runner, "gemm_int8", t.gemm_int8, 8); }
+  void gemm_int4() { IntegerProducts(runner, "gemm_int4", t.gemm_int4, 4); }
+  void quantize_group() {
+    for (const std::int64_t steps : {0, 20}) {
+      std::uint8_t q[64];
+      std::uint16_t scale = 0, zero = 0;
+      runner.Row(steps == 0 ? "quantize_group" : "quantize_group 20 steps", 64,
+                 [&] { t.quantize_group(x.data(), 64, 4, false, steps, q, &scale, &zero); });
+    }
+  }
 };
 
 const KernelTable* FindTable(const Options& options) {

@@ -9,5 +9,7 @@ bool Avx512Available();      // the above, AVX-512 F, BW, VL, DQ, and ZMM state 
 bool Avx512VnniAvailable();  // the above and VNNI
 bool Avx512Bf16Available();  // the above and BF16
 bool NeonAvailable();
+bool NeonDotprodAvailable();  // the above and sdot
+bool NeonI8mmAvailable();     // the above and usdot
 
 }  // namespace mossrt::cpu

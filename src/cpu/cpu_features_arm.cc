@@ -37,6 +37,14 @@ bool AlwaysAvailable() { return true; }
 // kernel may hide it.
 bool NeonAvailable() { return (getauxval(AT_HWCAP) & HWCAP_ASIMD) != 0; }
 
+bool NeonDotprodAvailable() {
+  return NeonAvailable() && (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+}
+
+bool NeonI8mmAvailable() {
+  return NeonDotprodAvailable() && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
+}
+
 const char* CpuFeatureNames() {
   static const auto* names = new std::string(Names());
   return names->c_str();

@@ -63,8 +63,8 @@ using std::uint16_t;
 using std::uint32_t;
 
 struct KernelTable {
-  const char* name;     // "scalar", "avx2", "avx512", "avx512_vnni", "avx512_bf16", "neon", or an
-                        // outside table's
+  const char* name;     // "scalar", "avx2", "avx512", "avx512_vnni", "avx512_bf16", "neon",
+                        // "neon_dotprod", "neon_i8mm", or an outside table's
   int rank;             // the available table with the highest rank is chosen
   bool (*available)();  // does this machine (processor and operating system) execute it?
 #define MOSSRT_KERNEL(kernel, parameters) void(*kernel) parameters = nullptr;

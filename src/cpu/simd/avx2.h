@@ -134,24 +134,28 @@ struct Quad {
   __m256i v;
 };
 inline Quad SetQuad(std::uint32_t bytes) { return {_mm256_set1_epi32(static_cast<int>(bytes))}; }
-inline constexpr std::uint32_t kDotOffset = 0;
-// In 16 bits two products of bytes may not fit (255 x 127 x 2), but each with its neighbour but one
-// in 32.
+// Assembly: otherwise g++ 12 makes many products before it adds any, and they spill.
+inline __m256i AddInPlace(__m256i sum, __m256i more) {
+  __asm__("vpaddd %1, %0, %0" : "+x"(sum) : "x"(more));
+  return sum;
+}
+// 255 x 127 x 2 would not fit in 16 bits, but 128 x 127 x 2 does: 128 is taken off every byte of w,
+// and the sign of what is left goes over to x.
+inline constexpr std::uint32_t kDotOffset = 128;
 inline U32x16 DotBytes(U32x16 w, Quad x, U32x16 sum) {
-  const __m256i low = _mm256_set1_epi16(0xFF);
-  const __m256i x_even = _mm256_srai_epi16(_mm256_slli_epi16(x.v, 8), 8);
-  const __m256i x_odd = _mm256_srai_epi16(x.v, 8);
+  const __m256i offset = _mm256_set1_epi8(-128);
   const auto half = [&](__m256i bytes, __m256i start) {
-    const __m256i even = _mm256_madd_epi16(_mm256_and_si256(bytes, low), x_even);
-    const __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(bytes, 8), x_odd);
-    return _mm256_add_epi32(start, _mm256_add_epi32(even, odd));
+    const __m256i w_signed = _mm256_xor_si256(bytes, offset);
+    const __m256i pairs =
+        _mm256_maddubs_epi16(_mm256_abs_epi8(w_signed), _mm256_sign_epi8(x.v, w_signed));
+    return AddInPlace(start, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
   };
   return {half(w.lo, sum.lo), half(w.hi, sum.hi)};
 }
 inline U32x16 DotNibbles(U32x16 w, Quad x, U32x16 sum) {  // 15 x 127 x 2 fits
   const auto half = [&](__m256i bytes, __m256i start) {
     const __m256i pairs = _mm256_maddubs_epi16(bytes, x.v);
-    return _mm256_add_epi32(start, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    return AddInPlace(start, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
   };
   return {half(w.lo, sum.lo), half(w.hi, sum.hi)};
 }

@@ -92,18 +92,22 @@ inline U32x16 DotBytes(U32x16 w, Quad x, U32x16 sum) {
 }
 inline U32x16 DotNibbles(U32x16 w, Quad x, U32x16 sum) { return DotBytes(w, x, sum); }
 #else
+// Assembly for the same reason.
+inline U32x16 AddInPlace(U32x16 sum, __m512i more) {
+  __asm__("vpaddd %1, %0, %0" : "+v"(sum.v) : "v"(more));
+  return sum;
+}
 // In 16 bits two products of bytes may not fit (255 x 127 x 2), but each with its neighbour but one
 // in 32.
 inline U32x16 DotBytes(U32x16 w, Quad x, U32x16 sum) {
-  const __m512i low = _mm512_set1_epi16(0xFF);
-  const __m512i even = _mm512_madd_epi16(_mm512_and_si512(w.v, low),
+  const __m512i even = _mm512_madd_epi16(_mm512_maskz_mov_epi8(0x5555555555555555, w.v),
                                          _mm512_srai_epi16(_mm512_slli_epi16(x.v, 8), 8));
   const __m512i odd = _mm512_madd_epi16(_mm512_srli_epi16(w.v, 8), _mm512_srai_epi16(x.v, 8));
-  return {_mm512_add_epi32(sum.v, _mm512_add_epi32(even, odd))};
+  return AddInPlace(sum, _mm512_add_epi32(even, odd));
 }
 inline U32x16 DotNibbles(U32x16 w, Quad x, U32x16 sum) {  // 15 x 127 x 2 fits
   const __m512i pairs = _mm512_maddubs_epi16(w.v, x.v);
-  return {_mm512_add_epi32(sum.v, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))};
+  return AddInPlace(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
 }
 #endif
 

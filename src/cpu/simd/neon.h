@@ -147,55 +147,49 @@ inline void StoreU8(U32x16 a, std::uint8_t* p) {
   vst1q_u8(p, vcombine_u8(vmovn_u16(lo), vmovn_u16(hi)));
 }
 
+// Assembly: otherwise g++ 12 makes many products before it adds any, and they spill.
+inline uint32x4_t AddInPlace(uint32x4_t sum, int32x4_t more) {
+  __asm__("add %0.4s, %0.4s, %1.4s" : "+w"(sum) : "w"(more));
+  return sum;
+}
 struct Quad {
   int8x16_t v;
 };
 inline Quad SetQuad(std::uint32_t bytes) { return {vreinterpretq_s8_u32(vdupq_n_u32(bytes))}; }
+// Assembly again: through the intrinsics g++ 12 copies every accumulator in every turn.
 #if defined(__ARM_FEATURE_MATMUL_INT8)
 inline constexpr std::uint32_t kDotOffset = 0;
 inline U32x16 DotBytes(U32x16 w, Quad x, U32x16 sum) {
   return MakeU32([&](int i) {
-    return vreinterpretq_u32_s32(
-        vusdotq_s32(vreinterpretq_s32_u32(sum.part[i]), vreinterpretq_u8_u32(w.part[i]), x.v));
+    uint32x4_t part = sum.part[i];
+    __asm__("usdot %0.4s, %1.16b, %2.16b" : "+w"(part) : "w"(w.part[i]), "w"(x.v));
+    return part;
   });
 }
 inline U32x16 DotNibbles(U32x16 w, Quad x, U32x16 sum) { return DotBytes(w, x, sum); }
 #elif defined(__ARM_FEATURE_DOTPROD)
 inline U32x16 DotNibbles(U32x16 w, Quad x, U32x16 sum) {
   return MakeU32([&](int i) {
-    return vreinterpretq_u32_s32(
-        vdotq_s32(vreinterpretq_s32_u32(sum.part[i]), vreinterpretq_s8_u32(w.part[i]), x.v));
+    uint32x4_t part = sum.part[i];
+    __asm__("sdot %0.4s, %1.16b, %2.16b" : "+w"(part) : "w"(w.part[i]), "w"(x.v));
+    return part;
   });
-}
-// Both factors of sdot are signed: 128 is taken off every byte of w.
-inline constexpr std::uint32_t kDotOffset = 128;
-inline U32x16 DotBytes(U32x16 w, Quad x, U32x16 sum) {
-  return DotNibbles(Xor(w, SetBits(0x80808080u)), x, sum);
 }
 #else
-inline constexpr std::uint32_t kDotOffset = 0;
-inline U32x16 DotBytes(U32x16 w, Quad x, U32x16 sum) {
-  const int16x8_t x_low = vmovl_s8(vget_low_s8(x.v));  // the quad twice
-  return MakeU32([&](int i) {
-    const uint8x16_t bytes = vreinterpretq_u8_u32(w.part[i]);
-    const int16x8_t low = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(bytes)));
-    const int16x8_t high = vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(bytes)));
-    const int32x4_t first = vmull_s16(vget_low_s16(low), vget_low_s16(x_low));
-    const int32x4_t second = vmull_s16(vget_high_s16(low), vget_low_s16(x_low));
-    const int32x4_t third = vmull_s16(vget_low_s16(high), vget_low_s16(x_low));
-    const int32x4_t fourth = vmull_s16(vget_high_s16(high), vget_low_s16(x_low));
-    const int32x4_t all = vpaddq_s32(vpaddq_s32(first, second), vpaddq_s32(third, fourth));
-    return vaddq_u32(sum.part[i], vreinterpretq_u32_s32(all));
-  });
-}
-inline U32x16 DotNibbles(U32x16 w, Quad x, U32x16 sum) {  // 15 x 127 x 2 fits in 16 bits
+inline U32x16 DotNibbles(U32x16 w, Quad x, U32x16 sum) {
   return MakeU32([&](int i) {
     const int8x16_t bytes = vreinterpretq_s8_u32(w.part[i]);
     const int16x8_t low = vmull_s8(vget_low_s8(bytes), vget_low_s8(x.v));
     const int16x8_t high = vmull_high_s8(bytes, x.v);
-    const int32x4_t start = vreinterpretq_s32_u32(sum.part[i]);
-    return vreinterpretq_u32_s32(vpadalq_s16(start, vpaddq_s16(low, high)));
+    return AddInPlace(sum.part[i], vpaddlq_s16(vpaddq_s16(low, high)));  // 128 x 127 x 2 fits
   });
+}
+#endif
+#if !defined(__ARM_FEATURE_MATMUL_INT8)
+// Both factors are signed: 128 is taken off every byte of w.
+inline constexpr std::uint32_t kDotOffset = 128;
+inline U32x16 DotBytes(U32x16 w, Quad x, U32x16 sum) {
+  return DotNibbles(Xor(w, SetBits(0x80808080u)), x, sum);
 }
 #endif
 
