@@ -146,7 +146,7 @@ TEST_P(ReferenceTest, GreedyTokensAreTransformers) {
   const auto model =
       reference.Load({.dtype = "auto"});  // as the file: the same values, so the same tokens
   ASSERT_NE(model, nullptr);
-  const bool rounds = model->plan().dtype ==
+  const bool rounds = model->plan().format.dtype ==
                       DType::kBF16;  // bfloat16 rounds inputs, which torch in float32 does not
   const auto exact = rounds ? reference.Load({.dtype = "float32"}) : nullptr;
   const Model& used = rounds ? *exact : *model;
