@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::uint64_t kMaxConfig = 16u << 20;
 constexpr std::string_view kConfig = "config.json";
+constexpr std::string_view kQuantizeConfig = "quantize_config.json";
 
 class FileCheckpoint final : public Checkpoint {
  public:
@@ -28,7 +29,7 @@ class FileCheckpoint final : public Checkpoint {
     notes_ = plan.notes;
     std::vector<std::string> wrong;
     for (const std::string& shard : plan.shards) {
-      MOSSRT_ASSIGN_OR_RETURN(ShardContents contents, plan.format == WeightFormat::kSafetensors
+      MOSSRT_ASSIGN_OR_RETURN(ShardContents contents, plan.format == FileFormat::kSafetensors
                                                           ? ReadSafetensors(*source_, shard)
                                                           : ReadTorchPickle(*source_, shard));
       AddShard(shard, std::move(contents), &wrong);
@@ -49,6 +50,7 @@ class FileCheckpoint final : public Checkpoint {
 
   const ByteSource& source() const override { return *source_; }
   const std::string& config_json() const override { return config_; }
+  const std::string& quantize_config_json() const override { return quantize_config_; }
   const std::map<std::string, TensorInfo, std::less<>>& tensors() const override {
     return tensors_;
   }
@@ -87,6 +89,9 @@ class FileCheckpoint final : public Checkpoint {
     MOSSRT_ASSIGN_OR_RETURN(config_, ReadAll(*source_, kConfig, kMaxConfig));
     MOSSRT_ASSIGN_OR_RETURN(const Json config,
                             ParseJsonObject(config_, Cat(source_->name(), "/", kConfig)));
+    if (std::binary_search(files.begin(), files.end(), kQuantizeConfig)) {
+      MOSSRT_ASSIGN_OR_RETURN(quantize_config_, ReadAll(*source_, kQuantizeConfig, kMaxConfig));
+    }
     // transformers 5 writes "dtype" where published files have "torch_dtype".
     for (const char* key : {"torch_dtype", "dtype"}) {
       const auto it = config.find(key);
@@ -151,7 +156,7 @@ class FileCheckpoint final : public Checkpoint {
   }
 
   std::unique_ptr<ByteSource> source_;
-  std::string config_;
+  std::string config_, quantize_config_;
   std::vector<std::pair<std::string, std::string>> stated_dtypes_;  // key, dtype
   std::map<std::string, TensorInfo, std::less<>> tensors_;
   std::vector<StorageInfo> storages_;
@@ -159,6 +164,11 @@ class FileCheckpoint final : public Checkpoint {
 };
 
 }  // namespace
+
+const std::string& Checkpoint::quantize_config_json() const {
+  static const std::string none;
+  return none;
+}
 
 absl::StatusOr<std::unique_ptr<Checkpoint>> OpenCheckpoint(std::unique_ptr<ByteSource> source) {
   if (source == nullptr) return absl::InvalidArgumentError("OpenCheckpoint: the source is null");

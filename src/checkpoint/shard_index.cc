@@ -18,13 +18,13 @@ constexpr std::uint64_t kMaxIndex = 16u << 20;
 constexpr std::uint32_t kMaxShards = 100'000;
 
 struct FormatNames {
-  WeightFormat format;
+  FileFormat format;
   std::string_view stem;
   std::string_view extension;
 };
 
-constexpr FormatNames kFormats[] = {{WeightFormat::kSafetensors, "model", ".safetensors"},
-                                    {WeightFormat::kTorchPickle, "pytorch_model", ".bin"}};
+constexpr FormatNames kFormats[] = {{FileFormat::kSafetensors, "model", ".safetensors"},
+                                    {FileFormat::kTorchPickle, "pytorch_model", ".bin"}};
 
 // "pytorch_model-00002-of-00004.bin"
 struct ShardName {
@@ -107,11 +107,12 @@ class Planner {
         MOSSRT_RETURN_IF_ERROR(FollowNumbers(numbered, &plan));
       }
     }
+    if (!found) found = FindAutoGptq(&plan);
     if (found) return plan;
     return absl::NotFoundError(
         Cat(source_.name(),
-            ": holds no weights. Expected model.safetensors, pytorch_model.bin or "
-            "shards such as pytorch_model-00001-of-00004.bin; found ",
+            ": holds no weights. Expected model.safetensors, pytorch_model.bin, shards such as "
+            "pytorch_model-00001-of-00004.bin, or one gptq_model-*.safetensors; found ",
             QuotedList(files_)));
   }
 
@@ -129,6 +130,22 @@ class Planner {
       }
     }
     return names;
+  }
+
+  // AutoGPTQ names its one file after bits and groups: gptq_model-4bit-128g.safetensors.
+  bool FindAutoGptq(ShardPlan* plan) const {
+    for (const FormatNames& format : kFormats) {
+      std::vector<std::string> names;
+      for (const std::string& file : files_) {
+        if (file.starts_with("gptq_model-") && file.ends_with(format.extension))
+          names.push_back(file);
+      }
+      if (names.size() != 1) continue;
+      plan->format = format.format;
+      plan->shards = std::move(names);
+      return true;
+    }
+    return false;
   }
 
   absl::Status FollowIndex(const std::string& index, ShardPlan* plan) const {

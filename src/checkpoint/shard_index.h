@@ -12,10 +12,10 @@
 
 namespace mossrt::runtime {
 
-enum class WeightFormat { kSafetensors, kTorchPickle };
+enum class FileFormat { kSafetensors, kTorchPickle };
 
 struct ShardPlan {
-  WeightFormat format = WeightFormat::kSafetensors;
+  FileFormat format = FileFormat::kSafetensors;
   std::vector<std::string> shards;                // files that exist, in order
   std::string index;                              // the index file, empty if there is none
   std::map<std::string, std::string> weight_map;  // tensor -> shard, by the index

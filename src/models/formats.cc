@@ -63,35 +63,56 @@ absl::Status FormatOverrides::CheckUsed() const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<WeightFormat> ChooseFormat(const std::string& asked, const Checkpoint& checkpoint,
+WeightFormat StoredFormat(const WeightSource& source) {
+  const IntegerEncoding* integers = source.integers();
+  if (integers == nullptr) return Dense(source.dtype());
+  const std::int64_t size = integers->group_size;
+  return Integers(integers->bits <= 4 ? 4 : 8, size >= 128 ? 128 : size >= 64 ? 64 : 32, true);
+}
+
+WeightFormat KeepIntegers(const WeightFormat& stored, const WeightFormat& asked) {
+  return stored.integers() && asked.integers() ? stored : asked;
+}
+
+absl::StatusOr<WeightFormat> ChooseFormat(const std::string& asked,
                                           const std::vector<WeightRule>& rules,
+                                          const std::vector<WeightFormat>& stored,
                                           std::vector<std::string>* notes) {
   if (asked != "auto") {
     auto format = ParseWeightFormat(asked);
     if (!format.ok()) return Prefix(format.status(), "option dtype");
     return format;
   }
-  std::map<DType, std::int64_t> elements;  // of matrices
-  for (const WeightRule& rule : rules) {
-    if (!rule.matrix()) continue;
-    std::int64_t& count = elements[checkpoint.tensors().find(rule.tensor)->second.dtype];
-    if (__builtin_add_overflow(count, rule.rows * rule.cols, &count)) count = INT64_MAX;
+  struct Share {
+    WeightFormat format;
+    std::int64_t elements = 0;
+  };
+  std::map<std::string, Share> shares;  // of matrices, by the format's name
+  bool quantised = false;
+  for (std::size_t i = 0; i < rules.size(); ++i) {
+    if (!rules[i].matrix()) continue;
+    quantised = quantised || stored[i].integers();
+    Share& share = shares[FormatName(stored[i])];
+    share.format = stored[i];
+    std::int64_t& count = share.elements;
+    if (__builtin_add_overflow(count, rules[i].rows * rules[i].cols, &count)) count = INT64_MAX;
   }
-  const auto most =
-      std::max_element(elements.begin(), elements.end(),
-                       [](const auto& a, const auto& b) { return a.second < b.second; });
-  if (elements.size() > 1) {
+  // Of a quantised file the embedding and the head, and now and then more, are left in floats.
+  if (quantised) std::erase_if(shares, [](const auto& s) { return !s.second.format.integers(); });
+  const auto most = std::max_element(
+      shares.begin(), shares.end(),
+      [](const auto& a, const auto& b) { return a.second.elements < b.second.elements; });
+  if (shares.size() > 1 && !quantised) {
     std::string types;
-    for (const auto& [type, count] : elements)
-      types += Cat(types.empty() ? "" : ", ", DTypeName(type));
-    notes->push_back(Cat("matrices come in several types (", types, "); all are held as ",
-                         DTypeName(most->first)));
+    for (const auto& [name, share] : shares) types += Cat(types.empty() ? "" : ", ", name);
+    notes->push_back(
+        Cat("matrices come in several types (", types, "); all are held as ", most->first));
   }
-  if (most->first == DType::kF64) {
+  if (most->second.format == Dense(DType::kF64)) {
     notes->push_back("the file's float64 weights are held as float32");
     return Dense(DType::kF32);
   }
-  return Dense(most->first);
+  return most->second.format;
 }
 
 WeightFormat FormatOfRole(Role role, const WeightFormat& format) {

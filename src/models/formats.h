@@ -35,10 +35,20 @@ class FormatOverrides {
 // Does `name` match `pattern`, in which * stands for any text and ? for any character?
 bool MatchesPattern(std::string_view pattern, std::string_view name);
 
-// What most matrices are wanted in: `asked`, or for "auto" what most of the file's are.
-absl::StatusOr<WeightFormat> ChooseFormat(const std::string& asked, const Checkpoint& checkpoint,
+// How a matrix stands in the file: a float type, or for integers the format that keeps them as they
+// are: 2 bits in 4, groups of any size in the largest of 32, 64 and 128 inputs that is no larger.
+WeightFormat StoredFormat(const WeightSource& source);
+
+// What most matrices are wanted in: `asked`, or for "auto" what most of the file's are. `stored`:
+// StoredFormat of each rule's matrix.
+absl::StatusOr<WeightFormat> ChooseFormat(const std::string& asked,
                                           const std::vector<WeightRule>& rules,
+                                          const std::vector<WeightFormat>& stored,
                                           std::vector<std::string>* notes);
+
+// `asked`, but integers of a file are kept whatever integers are asked for: nothing is quantised
+// twice.
+WeightFormat KeepIntegers(const WeightFormat& stored, const WeightFormat& asked);
 
 // What a matrix of this role is wanted in where most are in `format`: the embedding and the head
 // keep 8 bits.

@@ -190,10 +190,6 @@ absl::StatusOr<HyperParams> ReadHyperParams(const ArchSpec& spec, const std::str
   p.activation = activation.empty() ? spec.activation : ActivationByName(activation, &r);
   p.tied_head = r.Bool("tie_word_embeddings", spec.tied_head);
   for (const std::string& key : keys.must_be_off) r.Refuse(key);
-  const auto quantised = r.Int("wbits", 1, 32, 32);
-  r.Require(quantised == 32 || quantised == 16,
-            Cat("\"wbits\" = ", quantised,
-                ": quantised (GPTQ) checkpoints are not read by this version"));
   MOSSRT_RETURN_IF_ERROR(r.status());
   return p;
 }

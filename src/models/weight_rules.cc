@@ -1,24 +1,11 @@
 #include "models/weight_rules.h"
 
 #include <algorithm>
-#include <set>
-#include <span>
 
 #include "base/cat.h"
 
 namespace mossrt::runtime {
 namespace {
-
-std::string LayerPrefix(const ArchSpec& spec, std::int64_t layer) {
-  std::string prefix = spec.tensors.layer;
-  const auto at = prefix.find("{}");
-  if (at != std::string::npos) prefix.replace(at, 2, std::to_string(layer));
-  return prefix;
-}
-
-std::string ShapeText(const std::vector<std::int64_t>& shape) {
-  return Cat("[", Join(shape, ", "), "]");
-}
 
 bool IsIdentity(const std::vector<std::int64_t>& map, std::int64_t rows) {
   if (static_cast<std::int64_t>(map.size()) != rows) return false;
@@ -111,6 +98,17 @@ class Builder {
 
 }  // namespace
 
+std::string LayerPrefix(const ArchSpec& spec, std::int64_t layer) {
+  std::string prefix = spec.tensors.layer;
+  const auto at = prefix.find("{}");
+  if (at != std::string::npos) prefix.replace(at, 2, std::to_string(layer));
+  return prefix;
+}
+
+std::string ShapeText(const std::vector<std::int64_t>& shape) {
+  return Cat("[", Join(shape, ", "), "]");
+}
+
 std::string_view RoleName(Role role) {
   constexpr std::string_view kNames[] = {"embedding", "norm1",    "norm2",      "q",
                                          "k",         "v",        "attn_out",   "mlp_up",
@@ -158,67 +156,6 @@ std::vector<std::int64_t> QkvRowMap(const ArchSpec& spec, const HyperParams& p, 
   }
   if (!fused && IsIdentity(map, heads * p.head_dim)) map.clear();
   return map;
-}
-
-absl::Status CheckTensors(const ArchSpec& spec, const HyperParams& params,
-                          const std::vector<WeightRule>& rules, const Checkpoint& checkpoint,
-                          std::vector<std::string>* ignored) {
-  std::vector<std::string> missing, misshaped, mistyped, unexpected;
-  std::set<std::string, std::less<>> known;
-  for (const WeightRule& rule : rules) {
-    if (!known.insert(rule.tensor).second) continue;  // q, k and v of one fused tensor
-    const auto it = checkpoint.tensors().find(rule.tensor);
-    if (it == checkpoint.tensors().end()) {
-      missing.push_back(Cat(rule.tensor, " ", ShapeText(rule.shape)));
-    } else if (it->second.shape != rule.shape) {
-      misshaped.push_back(Cat(rule.tensor, ": expected ", ShapeText(rule.shape), ", found ",
-                              ShapeText(it->second.shape)));
-    } else if (!IsFloat(it->second.dtype)) {
-      mistyped.push_back(Cat(rule.tensor, " is ", DTypeName(it->second.dtype)));
-    }
-  }
-  std::set<std::string, std::less<>> may_be_there(spec.tensors.ignore.begin(),
-                                                  spec.tensors.ignore.end());
-  for (std::int64_t layer = 0; layer < params.layers; ++layer) {
-    for (const std::string& name : spec.tensors.ignore_in_layer) {
-      may_be_there.insert(LayerPrefix(spec, layer) + name);
-    }
-  }
-  if (params.tied_head) may_be_there.insert(spec.tensors.head + ".weight");
-  for (const auto& [name, info] : checkpoint.tensors()) {
-    if (known.contains(name)) continue;
-    if (may_be_there.contains(name)) {
-      ignored->push_back(name);
-    } else {
-      unexpected.push_back(Cat(name, " ", ShapeText(info.shape)));
-    }
-  }
-  if (missing.empty() && misshaped.empty() && mistyped.empty() && unexpected.empty())
-    return absl::OkStatus();
-  std::string message = Cat("the checkpoint's tensors are not those of architecture \"", spec.name,
-                            "\" with the sizes of config.json");
-  // A config.json may ask for 10000 layers; the first names show what is wrong.
-  static constexpr std::size_t kMostNames = 200;
-  const auto list = [&message](std::string_view what, const std::vector<std::string>& names) {
-    if (names.empty()) return;
-    const std::size_t shown = std::min(names.size(), kMostNames);
-    message += Cat("\n  ", what, " (", names.size(), "):\n    ",
-                   Join(std::span(names).first(shown), "\n    "));
-    if (shown < names.size()) message += Cat("\n    and ", names.size() - shown, " more");
-  };
-  list("missing", missing);
-  list("of another shape", misshaped);
-  list("not of a floating-point type", mistyped);
-  list("unexpected", unexpected);
-  const bool quantised = std::any_of(
-      unexpected.begin(), unexpected.end(),
-      [](const std::string& name) { return name.find(".qweight ") != std::string::npos; });
-  if (quantised)
-    message += "\n  qweight tensors belong to GPTQ checkpoints, which this version does not read";
-  message +=
-      "\n  Take config.json and all weight files as they were published together, or give the load "
-      "option \"architecture\"";
-  return absl::InvalidArgumentError(message);
 }
 
 }  // namespace mossrt::runtime

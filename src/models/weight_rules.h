@@ -42,6 +42,10 @@ struct WeightRule {
   bool matrix() const { return shape.size() == 2; }
 };
 
+// "transformer.h.3."
+std::string LayerPrefix(const ArchSpec& spec, std::int64_t layer);
+std::string ShapeText(const std::vector<std::int64_t>& shape);  // "[2, 3]"
+
 // All rules of a model, in the order of loading.
 std::vector<WeightRule> WeightRules(const ArchSpec& spec, const HyperParams& params);
 
@@ -51,11 +55,13 @@ std::vector<std::int64_t> QkvRowMap(const ArchSpec& spec, const HyperParams& par
 // Within a head: dimension d of our order -> the checkpoint's. Empty: the same.
 std::vector<std::int64_t> RotaryOrder(const ArchSpec& spec, const HyperParams& params);
 
-// Strict both ways: every rule's tensor is there with its shape and a float type, and every tensor
-// of the checkpoint is used or named as ignored. One message lists all that is wrong. `ignored`
-// receives what the spec ignores.
+// Strict both ways: every rule's tensor is there with its shape and a float type (or the tensors
+// of GPTQ in its place), and every tensor of the checkpoint is used or named as ignored. One
+// message lists all that is wrong. `ignored` receives what the spec ignores, and biases of GPTQ
+// matrices that the spec has none for: these are read, must be all zero, and are counted in
+// `notes`.
 absl::Status CheckTensors(const ArchSpec& spec, const HyperParams& params,
                           const std::vector<WeightRule>& rules, const Checkpoint& checkpoint,
-                          std::vector<std::string>* ignored);
+                          std::vector<std::string>* ignored, std::vector<std::string>* notes);
 
 }  // namespace mossrt::runtime

@@ -7,6 +7,7 @@
 
 #include "base/cat.h"
 #include "base/status.h"
+#include "models/gptq_matrix.h"
 
 namespace mossrt::runtime {
 namespace {
@@ -81,6 +82,23 @@ absl::Status CheckpointMatrix::ReadSlab(std::int64_t first, std::int64_t count,
     i += n;
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<WeightSource>> MatrixSources::Open(
+    const WeightRule& rule, const std::vector<std::int64_t>* row_map) {
+  std::vector<std::string> problems;
+  const std::optional<GptqTensors> quantised = FindGptq(checkpoint_, rule, &problems);
+  if (!problems.empty()) return absl::InvalidArgumentError(Join(problems, "; "));
+  if (!quantised)
+    return std::make_unique<CheckpointMatrix>(checkpoint_, rule, row_map, ledger_, monitor_);
+  if (base_ != quantised->base) {
+    base_.clear();
+    MOSSRT_ASSIGN_OR_RETURN(groups_,
+                            ReadGptqGroups(checkpoint_, *quantised, claimed_group_size_, ledger_));
+    base_ = quantised->base;
+  }
+  return std::make_unique<GptqMatrix>(checkpoint_, *quantised, &groups_, rule.rows, row_map,
+                                      ledger_);
 }
 
 }  // namespace mossrt::runtime

@@ -1,10 +1,13 @@
 // The matrices of a model as backends read them: rows of checkpoint tensors through the folds.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "absl/status/statusor.h"
+#include "models/gptq_tensors.h"
 #include "models/weight_rules.h"
 #include "mossrt/runtime/checkpoint.h"
 #include "mossrt/runtime/gemm_backend.h"
@@ -35,6 +38,32 @@ class CheckpointMatrix final : public WeightSource {
   const std::vector<std::int64_t>* row_map_;
   CrcLedger* ledger_;
   const Monitor* monitor_;
+};
+
+// Opens matrices in whatever way the checkpoint stores them.
+class MatrixSources {
+ public:
+  // `claimed_group_size` is for GPTQ files that do not tell (see ReadGptqGroups). What is pointed
+  // to must outlive this; `ledger` and `monitor` may be null.
+  MatrixSources(const Checkpoint& checkpoint, std::int64_t claimed_group_size, CrcLedger* ledger,
+                const Monitor* monitor)
+      : checkpoint_(checkpoint),
+        claimed_group_size_(claimed_group_size),
+        ledger_(ledger),
+        monitor_(monitor) {}
+  // The source is good until the next Open: groups are kept for the last tensors only, which serve
+  // q, k and v of a fused matrix.
+  absl::StatusOr<std::unique_ptr<WeightSource>> Open(const WeightRule& rule,
+                                                     const std::vector<std::int64_t>* row_map);
+  const GptqGroups& groups() const { return groups_; }  // of the source opened last, if quantised
+
+ private:
+  const Checkpoint& checkpoint_;
+  std::int64_t claimed_group_size_;
+  CrcLedger* ledger_;
+  const Monitor* monitor_;
+  std::string base_;
+  GptqGroups groups_;
 };
 
 }  // namespace mossrt::runtime

@@ -8,6 +8,7 @@
 #include "base/cat.h"
 #include "base/half.h"
 #include "base/status.h"
+#include "models/quantization.h"
 #include "models/weight_sources.h"
 #include "mossrt/runtime/kernel_table.h"
 
@@ -36,14 +37,15 @@ class BufferArena final : public WeightArena {
 class Loader {
  public:
   Loader(const Checkpoint& checkpoint, const ModelPlan& plan, const LoadOptions& options,
-         GemmBackend& backend, ThreadTeam& team, Monitor* monitor)
+         GemmBackend& backend, ThreadTeam& team, Monitor* monitor, std::int64_t claimed_group_size)
       : checkpoint_(checkpoint),
         plan_(plan),
         options_(options),
         backend_(backend),
         team_(team),
         monitor_(monitor),
-        ledger_(checkpoint) {
+        ledger_(checkpoint),
+        sources_(checkpoint, claimed_group_size, options.verify_crc ? &ledger_ : nullptr, monitor) {
     for (const char part : {'q', 'k', 'v'}) Map(part) = QkvRowMap(plan.spec, plan.params, part);
   }
 
@@ -67,8 +69,10 @@ class Loader {
 
  private:
   std::uint64_t Bytes(const WeightRule& rule) const {
-    return static_cast<std::uint64_t>(rule.rows * rule.cols) *
-           DTypeSize(checkpoint_.tensors().find(rule.tensor)->second.dtype);
+    // Quantised matrices count as the float32 values that they stand for.
+    const auto it = checkpoint_.tensors().find(rule.tensor);
+    const DType type = it == checkpoint_.tensors().end() ? DType::kF32 : it->second.dtype;
+    return static_cast<std::uint64_t>(rule.rows * rule.cols) * DTypeSize(type);
   }
 
   std::vector<std::int64_t>& Map(char part) {
@@ -109,14 +113,17 @@ class Loader {
     const bool norm =
         rule.role == Role::kNorm1 || rule.role == Role::kNorm2 || rule.role == Role::kFinalNorm;
     const std::vector<std::int64_t>* map = rule.qkv_part == 0 ? nullptr : &Map(rule.qkv_part);
-    const CheckpointMatrix source(checkpoint_, rule, map, options_.verify_crc ? &ledger_ : nullptr,
-                                  monitor_);
-    if (norm) return ReadVector(source, rule.bias ? &Norm(rule).bias : &Norm(rule).weight);
-    if (rule.bias) return ReadVector(source, &Matrix(rule).bias);
+    if (norm || rule.bias) {
+      const CheckpointMatrix source(checkpoint_, rule, map,
+                                    options_.verify_crc ? &ledger_ : nullptr, monitor_);
+      if (norm) return ReadVector(source, rule.bias ? &Norm(rule).bias : &Norm(rule).weight);
+      return ReadVector(source, &Matrix(rule).bias);
+    }
+    MOSSRT_ASSIGN_OR_RETURN(const auto source, sources_.Open(rule, map));
     // A tied head is the embedding matrix packed for products; its rows serve as the table too.
     if (rule.role == Role::kEmbedding && !plan_.params.tied_head)
-      return ReadEmbedding(source, held);
-    PackRequest request{.source = &source,
+      return ReadEmbedding(*source, held);
+    PackRequest request{.source = source.get(),
                         .format = held,
                         .arena = &arena,
                         .progress =
@@ -139,7 +146,7 @@ class Loader {
     return absl::OkStatus();
   }
 
-  absl::Status ReadEmbedding(const CheckpointMatrix& source, const WeightFormat& held) {
+  absl::Status ReadEmbedding(const WeightSource& source, const WeightFormat& held) {
     EmbeddingTable& table = weights_.embedding;
     table.format = held;
     table.hidden = source.cols();
@@ -173,6 +180,7 @@ class Loader {
   ThreadTeam& team_;
   Monitor* monitor_;
   CrcLedger ledger_;
+  MatrixSources sources_;
   std::vector<std::int64_t> q_map_, k_map_, v_map_;
   Weights weights_;
   std::uint64_t done_ = 0, total_ = 0;
@@ -254,7 +262,8 @@ absl::StatusOr<Weights> LoadWeights(const Checkpoint& checkpoint, const ModelPla
                                     const LoadOptions& options, GemmBackend& backend,
                                     ThreadTeam& team, Monitor* monitor) {
   try {
-    return Loader(checkpoint, plan, options, backend, team, monitor).Load();
+    MOSSRT_ASSIGN_OR_RETURN(const QuantizationClaims claims, ReadQuantizationClaims(checkpoint));
+    return Loader(checkpoint, plan, options, backend, team, monitor, claims.group_size()).Load();
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError("no memory for the model's tables while loading");
   }

@@ -45,6 +45,8 @@ class Checkpoint {
   virtual ~Checkpoint() = default;
   virtual const ByteSource& source() const = 0;
   virtual const std::string& config_json() const = 0;  // config.json as it stands
+  // What AutoGPTQ writes beside it; empty if there is none.
+  virtual const std::string& quantize_config_json() const;
   virtual const std::map<std::string, TensorInfo, std::less<>>& tensors() const = 0;
   virtual const std::vector<StorageInfo>& storages() const = 0;
   // What a person should know although it is no error ("torch_dtype says float32, ...").

@@ -1,0 +1,289 @@
+#include "models/gptq_matrix.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <new>
+#include <span>
+
+#include "base/cat.h"
+#include "base/half.h"
+#include "base/status.h"
+
+namespace mossrt::runtime {
+namespace {
+
+static_assert(std::endian::native == std::endian::little);  // words are spread by their bytes
+
+// What is read at once; a thread holds one such piece besides its slab.
+constexpr std::int64_t kBlockBytes = std::int64_t{1} << 20;
+// A segment's columns: a row of it is a part of a block.
+constexpr std::int64_t kMaxColumns = std::int64_t{1} << 16;
+// Columns that nobody asked for but that are cheaper to read than to leave out: the rotary order
+// takes every second column of a head.
+constexpr std::int64_t kMaxGap = 8;
+// Columns whose rows are written side by side.
+constexpr std::size_t kTile = 16;
+
+// The fields of a word, lowest first, one byte each.
+template <int kBits>
+void Spread(std::uint32_t word, std::uint8_t* out) {
+  if constexpr (kBits == 8) {
+    std::memcpy(out, &word, 4);
+  } else if constexpr (kBits == 4) {
+    std::uint64_t x = word;
+    x = (x | x << 16) & 0x0000FFFF0000FFFFu;
+    x = (x | x << 8) & 0x00FF00FF00FF00FFu;
+    x = (x | x << 4) & 0x0F0F0F0F0F0F0F0Fu;
+    std::memcpy(out, &x, 8);
+  } else {
+    for (int i = 0; i < 16; ++i) out[i] = static_cast<std::uint8_t>(word >> (2 * i) & 3);
+  }
+}
+
+std::uint32_t WordAt(std::span<const std::uint8_t> bytes, std::int64_t index) {
+  std::uint32_t word;
+  std::memcpy(&word, &bytes[static_cast<std::size_t>(4 * index)], 4);
+  return word;
+}
+
+float FloatAt(DType type, std::span<const std::uint8_t> bytes, std::int64_t index) {
+  if (type == DType::kF32) return std::bit_cast<float>(WordAt(bytes, index));
+  std::uint16_t half;
+  std::memcpy(&half, &bytes[static_cast<std::size_t>(2 * index)], 2);
+  return type == DType::kBF16 ? BF16ToF32(half) : F16ToF32(half);
+}
+
+}  // namespace
+
+struct GptqMatrix::Segment {
+  std::span<const Column> columns;
+  std::int64_t first() const { return columns.front().column; }
+  std::int64_t width() const { return columns.back().column - first() + 1; }
+  // Rows of `row_bytes` that fill a block.
+  static std::int64_t RowsAtOnce(std::int64_t rows, std::int64_t row_bytes) {
+    return std::clamp<std::int64_t>(kBlockBytes / row_bytes, 1, rows);
+  }
+};
+
+GptqMatrix::GptqMatrix(const Checkpoint& checkpoint, const GptqTensors& tensors,
+                       const GptqGroups* groups, std::int64_t rows,
+                       const std::vector<std::int64_t>* row_map, CrcLedger* ledger)
+    : checkpoint_(checkpoint),
+      tensors_(tensors),
+      encoding_{.bits = tensors.bits,
+                .groups = tensors.groups,
+                .group_size = groups->group_size,
+                .group_of = groups->group_of},
+      rows_(rows),
+      row_map_(row_map != nullptr && row_map->empty() ? nullptr : row_map) {
+  if (ledger == nullptr) return;
+  // Columns are read, which tile no storage: without pieces the ledger reads these once more.
+  for (const TensorInfo* tensor : {tensors_.qweight, tensors_.qzeros, tensors_.scales})
+    ledger->Add(*tensor, 0, {});
+}
+
+absl::Status GptqMatrix::ReadIntegers(std::int64_t first, std::int64_t count,
+                                      const IntegerRows& out) const {
+  const auto n = static_cast<std::size_t>(count),
+             groups = static_cast<std::size_t>(tensors_.groups);
+  if (first < 0 || count < 0 || first > rows_ - count ||
+      out.q.size() != n * static_cast<std::size_t>(tensors_.inputs) ||
+      out.scales.size() != n * groups || out.zeros.size() != n * groups) {
+    return absl::InternalError(Cat(name(), ": rows ", first, " to ", first + count, " of ", rows_,
+                                   " were asked for, or into spans of other sizes"));
+  }
+  try {
+    return Read(first, count, out);
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(Cat("no memory to read ", count, " outputs of ", name()));
+  }
+}
+
+absl::Status GptqMatrix::Read(std::int64_t first, std::int64_t count,
+                              const IntegerRows& out) const {
+  std::vector<Column> columns;
+  columns.reserve(static_cast<std::size_t>(count));
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t row = first + i;
+    columns.push_back({row_map_ == nullptr ? row : (*row_map_)[static_cast<std::size_t>(row)], i});
+  }
+  std::sort(columns.begin(), columns.end(),
+            [](const Column& a, const Column& b) { return a.column < b.column; });
+  for (std::size_t begin = 0, end = 0; begin < columns.size(); begin = end) {
+    for (end = begin + 1; end < columns.size(); ++end) {
+      if (columns[end].column - columns[end - 1].column > kMaxGap) break;
+      if (columns[end].column - columns[begin].column >= kMaxColumns) break;
+    }
+    const Segment segment{std::span(columns).subspan(begin, end - begin)};
+    MOSSRT_RETURN_IF_ERROR(ReadWeights(segment, out.q));
+    MOSSRT_RETURN_IF_ERROR(ReadZeros(segment, out.zeros));
+    MOSSRT_RETURN_IF_ERROR(ReadScales(segment, out.scales));
+  }
+  return absl::OkStatus();
+}
+
+// Columns [column, column + columns) of rows [row, row + rows) of a tensor, row after row.
+absl::Status GptqMatrix::ReadBlock(const TensorInfo& tensor, std::int64_t row, std::int64_t rows,
+                                   std::int64_t column, std::int64_t columns,
+                                   std::span<std::uint8_t> out) const {
+  TensorInfo part = tensor;
+  const auto place = [&](std::int64_t at) {
+    return tensor.storage_offset + static_cast<std::uint64_t>(at * tensor.strides[0]) +
+           static_cast<std::uint64_t>(column * tensor.strides[1]);
+  };
+  part.shape = {rows, columns};
+  part.storage_offset = place(row);
+  if (part.contiguous() || tensor.strides[1] != 1) return checkpoint_.ReadRows(part, 0, rows, out);
+  part.shape[0] = 1;
+  const std::size_t row_bytes = out.size() / static_cast<std::size_t>(rows);
+  for (std::int64_t i = 0; i < rows; ++i) {
+    part.storage_offset = place(row + i);
+    MOSSRT_RETURN_IF_ERROR(checkpoint_.ReadRows(
+        part, 0, 1, out.subspan(static_cast<std::size_t>(i) * row_bytes, row_bytes)));
+  }
+  return absl::OkStatus();
+}
+
+namespace {
+
+// Words [rows, width] to the inputs of each column: `to(i)` is where those of columns[i] start.
+template <int kBits, typename Columns, typename To>
+void Unpack(std::span<const std::uint8_t> words, std::int64_t rows, std::int64_t width,
+            const Columns& columns, const To& to) {
+  constexpr std::size_t kFields = 32 / kBits;
+  const std::int64_t first = columns.front().column;
+  for (std::size_t begin = 0; begin < columns.size(); begin += kTile) {
+    const std::size_t n = std::min(kTile, columns.size() - begin);
+    std::uint8_t* out[kTile];
+    std::int64_t in[kTile];
+    for (std::size_t i = 0; i < n; ++i) {
+      out[i] = to(columns[begin + i].row);
+      in[i] = columns[begin + i].column - first;
+    }
+    for (std::int64_t row = 0; row < rows; ++row) {
+      for (std::size_t i = 0; i < n; ++i) {
+        Spread<kBits>(WordAt(words, row * width + in[i]), out[i]);
+        out[i] += kFields;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+absl::Status GptqMatrix::ReadWeights(const Segment& segment, std::span<std::uint8_t> q) const {
+  const std::int64_t fields = 32 / tensors_.bits, words = tensors_.inputs / fields;
+  const std::int64_t width = segment.width();
+  const std::int64_t step = Segment::RowsAtOnce(words, width * 4);
+  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(step * width * 4));
+  for (std::int64_t row = 0; row < words; row += step) {
+    const std::int64_t rows = std::min(step, words - row);
+    const std::span<std::uint8_t> block(bytes.data(), static_cast<std::size_t>(rows * width * 4));
+    MOSSRT_RETURN_IF_ERROR(ReadBlock(*tensors_.qweight, row, rows, segment.first(), width, block));
+    const auto to = [&](std::int64_t out_row) {
+      return q.data() + out_row * tensors_.inputs + row * fields;
+    };
+    switch (tensors_.bits) {
+      case 2:
+        Unpack<2>(block, rows, width, segment.columns, to);
+        break;
+      case 4:
+        Unpack<4>(block, rows, width, segment.columns, to);
+        break;
+      default:
+        Unpack<8>(block, rows, width, segment.columns, to);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status GptqMatrix::ReadZeros(const Segment& segment, std::span<std::uint16_t> zeros) const {
+  const std::int64_t fields = 32 / tensors_.bits;
+  const std::int64_t first = segment.first() / fields;
+  const std::int64_t width = segment.columns.back().column / fields - first + 1;
+  const std::int64_t step = Segment::RowsAtOnce(tensors_.groups, width * 4);
+  const std::uint32_t mask = (1u << tensors_.bits) - 1;
+  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(step * width * 4));
+  for (std::int64_t group = 0; group < tensors_.groups; group += step) {
+    const std::int64_t rows = std::min(step, tensors_.groups - group);
+    const std::span<std::uint8_t> block(bytes.data(), static_cast<std::size_t>(rows * width * 4));
+    MOSSRT_RETURN_IF_ERROR(ReadBlock(*tensors_.qzeros, group, rows, first, width, block));
+    for (const Column& column : segment.columns) {
+      const std::int64_t word = column.column / fields - first;
+      const auto shift = static_cast<unsigned>(column.column % fields * tensors_.bits);
+      for (std::int64_t i = 0; i < rows; ++i) {
+        const std::uint32_t field = WordAt(block, i * width + word) >> shift & mask;
+        // Stored less one; the sum may be 2^bits and is not masked again.
+        zeros[static_cast<std::size_t>(column.row * tensors_.groups + group + i)] =
+            static_cast<std::uint16_t>(field + 1);
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status GptqMatrix::ReadScales(const Segment& segment, std::span<std::uint16_t> scales) const {
+  const DType type = tensors_.scales->dtype;
+  const auto size = static_cast<std::int64_t>(DTypeSize(type));
+  const std::int64_t width = segment.width();
+  const std::int64_t step = Segment::RowsAtOnce(tensors_.groups, width * size);
+  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(step * width * size));
+  for (std::int64_t group = 0; group < tensors_.groups; group += step) {
+    const std::int64_t rows = std::min(step, tensors_.groups - group);
+    const std::span<std::uint8_t> block(bytes.data(),
+                                        static_cast<std::size_t>(rows * width * size));
+    MOSSRT_RETURN_IF_ERROR(ReadBlock(*tensors_.scales, group, rows, segment.first(), width, block));
+    for (const Column& column : segment.columns) {
+      for (std::int64_t i = 0; i < rows; ++i) {
+        const float scale = FloatAt(type, block, i * width + column.column - segment.first());
+        const std::uint16_t half = F32ToF16(scale);
+        if (type != DType::kF16 && F16ToF32(half) != scale) {
+          return absl::InvalidArgumentError(
+              Cat(checkpoint_.source().name(), ": ", tensors_.scales->name, "[", group + i, ", ",
+                  column.column, "] is ", scale, " in ", DTypeName(type),
+                  ", which float16 cannot hold exactly, and the integers of a GPTQ file are not "
+                  "rounded again; save the scales as float16"));
+        }
+        scales[static_cast<std::size_t>(column.row * tensors_.groups + group + i)] = half;
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status GptqMatrix::ReadSlab(std::int64_t first, std::int64_t count,
+                                  std::span<std::uint8_t> out) const {
+  const auto n = static_cast<std::size_t>(count),
+             groups = static_cast<std::size_t>(tensors_.groups),
+             inputs = static_cast<std::size_t>(tensors_.inputs);
+  std::vector<std::uint8_t> q;
+  std::vector<std::uint16_t> scales, zeros;
+  std::vector<float> scale, zero, row;
+  try {
+    q.resize(n * inputs);
+    scales.resize(n * groups);
+    zeros.resize(n * groups);
+    scale.resize(groups);
+    zero.resize(groups);
+    row.resize(inputs);
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(Cat("no memory to read ", count, " outputs of ", name()));
+  }
+  MOSSRT_RETURN_IF_ERROR(ReadIntegers(first, count, {.q = q, .scales = scales, .zeros = zeros}));
+  for (std::size_t i = 0; i < n; ++i) {
+    for (std::size_t g = 0; g < groups; ++g) {
+      scale[g] = F16ToF32(scales[i * groups + g]);
+      zero[g] = zeros[i * groups + g];
+    }
+    for (std::size_t k = 0; k < inputs; ++k) {
+      const auto g = static_cast<std::size_t>(encoding_.group_of[k]);
+      // Nine bits times eleven: exact.
+      row[k] = (static_cast<float>(q[i * inputs + k]) - zero[g]) * scale[g];
+    }
+    std::memcpy(&out[i * inputs * sizeof(float)], row.data(), inputs * sizeof(float));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace mossrt::runtime
