@@ -100,6 +100,7 @@ class Crew {
   }
 
   void Run(ThreadTeam::Body body, void* context) {
+    const FloatMode mode;  // any share may fall to the caller
     const std::lock_guard lock(mutex_);
     if (!started_) {
       // In a child after fork. Nobody waits for an error here: the threads that there are take over
@@ -116,9 +117,10 @@ class Crew {
     }
     body_ = body;
     context_ = context;
-    pending_.store(static_cast<std::uint32_t>(size_), std::memory_order_relaxed);
+    pending_.store(static_cast<std::uint32_t>(size_ - 1), std::memory_order_relaxed);
     Announce();
-    TakeShares(0, region_.load(std::memory_order_relaxed));
+    body(context, 0, size_);
+    TakeShares(1, region_.load(std::memory_order_relaxed));
     WaitForWorkers();
   }
 
@@ -179,8 +181,8 @@ class Crew {
   // regions; a thread that comes late for its region finds them claimed.
   void TakeShares(int first, std::uint32_t region) {
     std::uint32_t done = 0;
-    for (int i = 0; i < size_; ++i) {
-      const int t = first + i < size_ ? first + i : first + i - size_;
+    for (int i = 0; i < size_ - 1; ++i) {  // share 0 is the caller's
+      const int t = 1 + (first - 1 + i) % (size_ - 1);
       std::uint32_t before = region - 1;
       if (!claims_[static_cast<std::size_t>(t)].region.compare_exchange_strong(
               before, region, std::memory_order_acq_rel, std::memory_order_relaxed)) {

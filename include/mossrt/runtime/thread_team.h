@@ -15,10 +15,10 @@ class ThreadTeam {
 
   virtual ~ThreadTeam() = default;
   virtual int size() const = 0;  // at least 1, and always the same
-  // Calls body(context, t, size()) once for every t in [0, size()) and returns when all have
-  // returned. Calls from several threads wait for each other. Bodies neither throw, nor call Run,
-  // nor wait for one another: one thread may run several of them, as the team's own do for workers
-  // that the system does not let run.
+  // Calls body(context, t, size()) once for every t in [0, size()), t = 0 on the calling thread,
+  // and returns when all have returned. Calls from several threads wait for each other. Bodies
+  // neither throw, nor call Run, nor wait for one another: one thread may run several of them, as
+  // the team's own do for workers that the system does not let run.
   virtual void Run(Body body, void* context) = 0;
 
   // The same for a callable f(int thread, int threads).
