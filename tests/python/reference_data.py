@@ -13,6 +13,8 @@ MODELS = Path(__file__).resolve().parent.parent / "data" / "models"
 
 # gpt-neox is opened by programs that bring its architecture along, in C++.
 NAMES = ("moss", "codegen", "codegen2", "llama", "llama-untied")
+# Quantised, with answers of their own kind.
+GPTQ_NAMES = ("moss-gptq-int4", "moss-gptq-int8", "moss-gptq-int2", "llama-gptq")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import reference_data
-from reference_data import NAMES, Reference
+from reference_data import GPTQ_NAMES, NAMES, Reference
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "references"
 
@@ -115,11 +115,13 @@ def remade(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(SCRIPTS))
+        import make_gptq
         import make_models
         import make_references
 
         make_models.make(folder)
         make_references.make(folder)
+        make_gptq.make(folder)
     return folder
 
 
@@ -135,7 +137,15 @@ def test_stored_references_are_the_remade_ones(remade: Path, name: str) -> None:
         assert largest(fresh.array(array), stored.array(array).astype(np.float64)) <= allowed
 
 
-@pytest.mark.parametrize("name", [*NAMES, "gpt-neox"])
+@pytest.mark.parametrize("name", GPTQ_NAMES)
+def test_stored_gptq_references_are_the_remade_ones(remade: Path, name: str) -> None:
+    stored, fresh = reference_data.load(name), reference_data.load(name, remade)
+    for key in ("ids", "rows", "matrices"):
+        assert fresh.values[key] == stored.values[key], key
+    assert largest(fresh.array("logits_f64"), stored.array("logits_f64")) <= 1e-10
+
+
+@pytest.mark.parametrize("name", [*NAMES, "gpt-neox", *GPTQ_NAMES])
 def test_stored_checkpoints_are_the_remade_ones(remade: Path, name: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(SCRIPTS))
