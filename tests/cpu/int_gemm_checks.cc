@@ -53,6 +53,10 @@ std::vector<Shape> Shapes(std::int64_t bits) {
       add(m, group, 2048 + group + 5);
       add(m, group, 4096 + 3 * group);
     }
+    for (const std::int64_t m : {1, 3, 13, 26}) {
+      add(m, group, 0);
+      add(m, group, 0);
+    }
     for (const std::int64_t m : {120, 121, 250}) {
       add(m, group, 3 * group - 1);
       add(m, group, 2 * group);

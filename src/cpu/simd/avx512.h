@@ -12,7 +12,12 @@ inline constexpr int kGemmRows = 12;
 inline constexpr int kGemvPanels = 4;
 inline constexpr int kPrefetchBytes = 4096;
 inline constexpr int kIntPanels = 2;
-inline constexpr int kIntRows = 12;
+#if defined(__AVX512VNNI__)
+inline constexpr int kIntRows = 6;  // 12 accumulators, 12 chains, 2 weights, a factor
+#else
+inline constexpr int kIntRows = 4;  // 8 and 8, 4 halves of weights, a factor's two, products
+#endif
+inline constexpr int kIntRowsOwn = 12;
 
 struct F32x16 {
   __m512 v;

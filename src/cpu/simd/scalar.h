@@ -14,6 +14,7 @@ inline constexpr int kGemvPanels = 1;  // panels in flight where m = 1
 inline constexpr int kPrefetchBytes = 0;
 inline constexpr int kIntPanels = 1;  // the register tile of integer products
 inline constexpr int kIntRows = 1;
+inline constexpr int kIntRowsOwn = 1;  // and where the rows are so few that memory is waited for
 
 struct F32x16 {
   float lane[16];
