@@ -97,11 +97,12 @@ CgroupPath FindCgroup(std::string_view controller, const std::string& root) {
     }
     if (below.find("/..") != std::string::npos) below.clear();  // outside of what is visible
     CgroupPath path{.version = version, .directories = {}};
+    const std::string top = root + mount->point;
     while (!below.empty() && below != "/") {
-      path.directories.push_back(root + mount->point + below);
+      path.directories.push_back(top + below);
       below.resize(below.rfind('/') == std::string::npos ? 0 : below.rfind('/'));
     }
-    path.directories.push_back(root + mount->point);
+    path.directories.push_back(top);
     return path;
   }
   return {};

@@ -73,8 +73,10 @@ absl::StatusOr<runtime::SessionOptions> SessionOptionsOf(const mossrt_options* o
   static constexpr Setter<Options> setters[] = {
       {"kv_dtype",
        [](const Json& v, Options* out) {
-         out->kv_dtype =
-             v.get<std::string>() == "bfloat16" ? runtime::DType::kBF16 : runtime::DType::kF32;
+         const auto name = v.get<std::string>();
+         out->kv_dtype = name == "bfloat16" ? runtime::DType::kBF16
+                         : name == "int8"   ? runtime::DType::kI8
+                                            : runtime::DType::kF32;
        }},
       {"context", [](const Json& v, Options* out) { out->context = v.get<std::int64_t>(); }},
       {"prefill_chunk",

@@ -38,6 +38,7 @@ struct Piece {
   std::uint64_t offset;  // in the storage
   std::uint64_t size;
   std::uint32_t crc;
+  // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 misreads a comparison by default
   auto operator<=>(const Piece&) const = default;
 };
 

@@ -30,16 +30,13 @@ class Shard {
 
   absl::StatusOr<ShardContents> Read() {
     MOSSRT_RETURN_IF_ERROR(CheckFormat());
-    MOSSRT_ASSIGN_OR_RETURN(const ZipDirectory zip, ReadZipDirectory(source_, file_));
-    zip_ = &zip;
+    MOSSRT_ASSIGN_OR_RETURN(zip_, ReadZipDirectory(source_, file_));
     MOSSRT_RETURN_IF_ERROR(FindPrefix());
     MOSSRT_RETURN_IF_ERROR(ReadByteOrder());
-    const ZipEntry* pickle = zip.Find(prefix_ + "data.pkl");
+    const ZipEntry* pickle = zip_->Find(prefix_ + "data.pkl");
     where_ = Cat(path_, ", entry ", Quoted(pickle->name));
-    MOSSRT_ASSIGN_OR_RETURN(const std::string text,
-                            ReadZipEntry(source_, file_, *pickle, kMaxPickle));
-    MOSSRT_ASSIGN_OR_RETURN(const PickleValues values, RunPickle(text, where_));
-    values_ = &values;
+    MOSSRT_ASSIGN_OR_RETURN(pickle_, ReadZipEntry(source_, file_, *pickle, kMaxPickle));
+    MOSSRT_ASSIGN_OR_RETURN(values_, RunPickle(pickle_, where_));
     MOSSRT_ASSIGN_OR_RETURN(const PickleId dict, FindStateDict());
     MOSSRT_RETURN_IF_ERROR(ReadStateDict(dict));
     return std::move(contents_);
@@ -290,8 +287,9 @@ class Shard {
   std::string path_;
   std::string where_;   // path_ and the pickle's entry
   std::string prefix_;  // with the slash
-  const ZipDirectory* zip_ = nullptr;
-  const PickleValues* values_ = nullptr;
+  std::optional<ZipDirectory> zip_;
+  std::string pickle_;
+  std::optional<PickleValues> values_;  // views pickle_
   bool swap_bytes_ = false;
   std::map<std::string, std::size_t> storages_;  // by key
   std::vector<DType> dtypes_;                    // of each storage

@@ -31,8 +31,8 @@ constexpr OptionInfo kLoad[] = {
 };
 
 constexpr OptionInfo kSession[] = {
-    {"kv_dtype", OptionType::kString, "\"float32\"", 0, 0, "float32|bfloat16", "0.1",
-     "Type of the key/value cache."},
+    {"kv_dtype", OptionType::kString, "\"float32\"", 0, 0, "float32|bfloat16|int8", "0.1",
+     "Type of the key/value cache; int8: one scale for each token and head."},
     {"context", OptionType::kInt, "0", 0, kMaxInt, "", "0.1",
      "Most tokens a session may hold; 0: the positions of the model."},
     {"prefill_chunk", OptionType::kInt, "0", 0, 512, "", "0.1",

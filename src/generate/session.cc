@@ -240,9 +240,10 @@ Session::~Session() = default;
 absl::StatusOr<std::unique_ptr<Session>> Session::Create(const Model& model,
                                                          const SessionOptions& options) {
   const HyperParams& p = model.params();
-  if (options.kv_dtype != DType::kF32 && options.kv_dtype != DType::kBF16) {
+  if (options.kv_dtype != DType::kF32 && options.kv_dtype != DType::kBF16 &&
+      options.kv_dtype != DType::kI8) {
     return absl::InvalidArgumentError(
-        Cat("kv_dtype must be float32 or bfloat16, found ", DTypeName(options.kv_dtype)));
+        Cat("kv_dtype must be float32, bfloat16 or int8, found ", DTypeName(options.kv_dtype)));
   }
   if (options.context < 0 || options.context > p.max_positions) {
     return absl::InvalidArgumentError(Cat("context must be from 1 to the model's ", p.max_positions,

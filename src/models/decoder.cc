@@ -24,9 +24,9 @@ absl::Status CheckInput(const Model::Impl& m, const SequenceInput& input, std::s
   if (kv.layers != p.layers || kv.kv_heads != p.kv_heads || kv.head_dim != p.head_dim) {
     return bad("its key/value cache was made for another model");
   }
-  if (kv.dtype != DType::kF32 && kv.dtype != DType::kBF16) {
+  if (kv.dtype != DType::kF32 && kv.dtype != DType::kBF16 && kv.dtype != DType::kI8) {
     return bad("its key/value cache is of type ", DTypeName(kv.dtype),
-               "; a cache holds float32 or bfloat16");
+               "; a cache holds float32, bfloat16 or int8");
   }
   const std::int64_t rows = RowsOf(input);
   if (rows == 0) return bad("it has no tokens");

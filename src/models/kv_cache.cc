@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 #include <new>
 
@@ -17,25 +18,68 @@ constexpr std::int64_t kLanes = 16;
 
 std::int64_t RoundUp(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
 
-std::int64_t KeyPanelValues(const KvShape& s) { return RoundUp(s.head_dim, 2) * kLanes; }
+// Successive values of one lane in a panel: bf16 in pairs, bytes in fours (kernel_list.inc).
+std::int64_t Depth(DType dtype) { return dtype == DType::kBF16 ? 2 : dtype == DType::kI8 ? 4 : 1; }
 
-void Store(DType dtype, std::byte* base, std::int64_t index, float value) {
-  if (dtype == DType::kF32) {
-    reinterpret_cast<float*>(base)[index] = value;
-  } else {
-    reinterpret_cast<std::uint16_t*>(base)[index] = F32ToBF16(value);
-  }
+// Where value k of a lane stands in a panel: pairs of bf16 share a dword, lines of bytes hold four
+// k of 16 lanes each.
+std::int64_t IndexInPanel(DType dtype, std::int64_t k, std::int64_t lane) {
+  return dtype == DType::kBF16 ? (k / 2 * kLanes + lane) * 2 + k % 2 : k * kLanes + lane;
 }
+
+// Rounds a row to the type of the cache and returns its scale.
+class Rounded {
+ public:
+  Rounded(DType dtype, const float* values, std::int64_t n) : dtype_(dtype), values_(values) {
+    if (dtype != DType::kI8) return;
+    float largest = 0.0f, nothing = 0.0f;
+    for (std::int64_t i = 0; i < n; ++i) {
+      largest = std::max(largest, std::abs(values[i]));
+      nothing += values[i] * 0.0f;  // 0, or NaN if any value is not finite
+    }
+    const bool counts = largest >= 0x1p-100f;
+    scale_ = (counts ? largest / 127.0f : 0.0f) + nothing;
+    inverse_ = counts ? 127.0f / largest : 0.0f;
+  }
+  float scale() const { return scale_; }
+  void Store(std::int64_t i, std::byte* panel, std::int64_t index) const {
+    switch (dtype_) {
+      case DType::kF32:
+        reinterpret_cast<float*>(panel)[index] = values_[i];
+        return;
+      case DType::kBF16:
+        reinterpret_cast<std::uint16_t*>(panel)[index] = F32ToBF16(values_[i]);
+        return;
+      default: {  // to nearest, ties to even; NaN counts as 0, its row's scale is NaN
+        constexpr float kMagic = 12582912.0f;
+        const float whole = values_[i] * inverse_ + kMagic - kMagic;
+        reinterpret_cast<std::int8_t*>(panel)[index] =
+            std::abs(whole) <= 127.0f ? static_cast<std::int8_t>(whole) : std::int8_t{0};
+      }
+    }
+  }
+
+ private:
+  DType dtype_;
+  const float* values_;
+  float scale_ = 0.0f, inverse_ = 0.0f;
+};
 
 }  // namespace
 
-std::size_t KvShape::KeyBytes() const {
-  return static_cast<std::size_t>(kKvBlockTokens / kLanes * KeyPanelValues(*this)) *
+std::size_t KvShape::KeyPanelBytes() const {
+  return static_cast<std::size_t>(RoundUp(head_dim, dtype == DType::kI8 ? 4 : 2) * kLanes) *
          DTypeSize(dtype);
 }
 
-std::size_t KvShape::ValueBytes() const {
+std::size_t KvShape::KeyPanelsBytes() const { return kKvBlockTokens / kLanes * KeyPanelBytes(); }
+
+std::size_t KvShape::ValuePanelsBytes() const {
   return static_cast<std::size_t>(RoundUp(head_dim, kLanes) * kKvBlockTokens) * DTypeSize(dtype);
+}
+
+std::size_t KvShape::ScaleBytes() const {
+  return dtype == DType::kI8 ? kKvBlockTokens * sizeof(float) : 0;
 }
 
 std::size_t KvShape::BlockBytes() const {
@@ -73,26 +117,29 @@ std::byte* KvCache::Values(std::int64_t block, std::int64_t layer, std::int64_t 
 void KvCache::StoreKey(std::int64_t position, std::int64_t layer, std::int64_t head,
                        const float* key) {
   std::byte* base = Keys(position / kKvBlockTokens, layer, head);
-  const std::int64_t slot = position % kKvBlockTokens;
-  const std::int64_t panel = slot / kLanes * KeyPanelValues(shape_), lane = slot % kLanes;
+  const std::int64_t slot = position % kKvBlockTokens, lane = slot % kLanes;
+  std::byte* panel = base + static_cast<std::size_t>(slot / kLanes) * shape_.KeyPanelBytes();
+  const Rounded rounded(shape_.dtype, key, shape_.head_dim);
   for (std::int64_t d = 0; d < shape_.head_dim; ++d) {
-    const std::int64_t index =
-        shape_.dtype == DType::kF32 ? d * kLanes + lane : (d / 2 * kLanes + lane) * 2 + d % 2;
-    Store(shape_.dtype, base, panel + index, key[d]);
+    rounded.Store(d, panel, IndexInPanel(shape_.dtype, d, lane));
   }
+  if (shape_.dtype == DType::kI8)
+    reinterpret_cast<float*>(base + shape_.KeyPanelsBytes())[slot] = rounded.scale();
 }
 
 void KvCache::StoreValue(std::int64_t position, std::int64_t layer, std::int64_t head,
                          const float* value) {
   std::byte* base = Values(position / kKvBlockTokens, layer, head);
   const std::int64_t slot = position % kKvBlockTokens;
-  for (std::int64_t d = 0; d < RoundUp(shape_.head_dim, kLanes); ++d) {
-    const std::int64_t panel = d / kLanes * kKvBlockTokens * kLanes, lane = d % kLanes;
-    const std::int64_t index = shape_.dtype == DType::kF32
-                                   ? slot * kLanes + lane
-                                   : (slot / 2 * kLanes + lane) * 2 + slot % 2;
-    Store(shape_.dtype, base, panel + index, d < shape_.head_dim ? value[d] : 0.0f);
+  const std::size_t panel_bytes =
+      static_cast<std::size_t>(kKvBlockTokens * kLanes) * DTypeSize(shape_.dtype);
+  const Rounded rounded(shape_.dtype, value, shape_.head_dim);
+  for (std::int64_t d = 0; d < shape_.head_dim; ++d) {
+    rounded.Store(d, base + static_cast<std::size_t>(d / kLanes) * panel_bytes,
+                  IndexInPanel(shape_.dtype, slot, d % kLanes));
   }
+  if (shape_.dtype == DType::kI8)
+    reinterpret_cast<float*>(base + shape_.ValuePanelsBytes())[slot] = rounded.scale();
 }
 
 absl::Status KvCache::Reserve(std::int64_t tokens) {
@@ -128,15 +175,16 @@ absl::Status KvCache::Reserve(std::int64_t tokens) {
     copy->memory = std::move(memory);
     const std::byte* from = blocks_[current]->memory.data();
     std::byte* to = copy->memory.data();
-    const auto key_bytes =
-        static_cast<std::size_t>((used + kLanes - 1) / kLanes * KeyPanelValues(shape_)) *
-        DTypeSize(shape_.dtype);
-    const auto value_bytes =
-        static_cast<std::size_t>(RoundUp(used, 2) * kLanes) * DTypeSize(shape_.dtype);
+    const std::size_t key_bytes =
+        static_cast<std::size_t>((used + kLanes - 1) / kLanes) * shape_.KeyPanelBytes();
+    const auto value_bytes = static_cast<std::size_t>(RoundUp(used, Depth(shape_.dtype)) * kLanes) *
+                             DTypeSize(shape_.dtype);
     const auto value_panel =
         static_cast<std::size_t>(kKvBlockTokens * kLanes) * DTypeSize(shape_.dtype);
     for (std::int64_t i = 0; i < shape_.layers * shape_.kv_heads; ++i) {
       std::memcpy(to, from, key_bytes);
+      std::memcpy(to + shape_.KeyPanelsBytes(), from + shape_.KeyPanelsBytes(),
+                  shape_.ScaleBytes());
       from += shape_.KeyBytes();
       to += shape_.KeyBytes();
       for (std::int64_t p = 0; p < RoundUp(shape_.head_dim, kLanes) / kLanes; ++p) {
@@ -144,6 +192,9 @@ absl::Status KvCache::Reserve(std::int64_t tokens) {
         from += value_panel;
         to += value_panel;
       }
+      std::memcpy(to, from, shape_.ScaleBytes());
+      from += shape_.ScaleBytes();
+      to += shape_.ScaleBytes();
     }
     Block::Release(blocks_[current]);
     blocks_[current] = copy;

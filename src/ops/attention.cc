@@ -57,7 +57,10 @@ class Task {
         layer_(layer),
         b_(buffers),
         kernels_(*cpu::Kernels()),
-        product_(shape.kv_dtype == DType::kF32 ? kernels_.gemm_f32 : kernels_.gemm_bf16),
+        product_(shape.kv_dtype == DType::kF32    ? kernels_.gemm_f32
+                 : shape.kv_dtype == DType::kBF16 ? kernels_.gemm_bf16
+                                                  : kernels_.gemm_s8),
+        depth_(shape.kv_dtype == DType::kI8 ? 4 : 2),
         element_(static_cast<std::int64_t>(DTypeSize(shape.kv_dtype))),
         group_(shape.heads / shape.kv_heads),
         cols_(Buffers::Cols(shape)) {}
@@ -101,7 +104,7 @@ class Task {
     kernels_.pack_x_f32(b_.q + begin * d, d, m, d, b_.packed);
     cpu::GemmArgs args = {
         .w = sequence.keys(sequence.cache, block, layer_, head),
-        .w_panel_bytes = static_cast<std::size_t>(RoundUp(d, 2) * kPanelRows * element_),
+        .w_panel_bytes = static_cast<std::size_t>(RoundUp(d, depth_) * kPanelRows * element_),
         .x = b_.packed,
         .x_k = d,
         .y = b_.scores + begin * n,
@@ -115,12 +118,21 @@ class Task {
 
     const std::byte* values = sequence.values(sequence.cache, block, layer_, head);
     // All rows share the positions that the first of them sees; each finishes its own rest, in the
-    // same chain.
-    const std::int64_t common = least / 2 * 2;  // bf16 keeps positions in pairs
+    // same chain. Lines of a panel hold up to four positions.
+    const std::int64_t common = least / depth_ * depth_;
     float* weights = b_.scores + begin * n;
+    const float *key_scales = nullptr, *value_scales = nullptr;
+    if (shape_.kv_dtype == DType::kI8) {
+      const auto panels = static_cast<std::size_t>(n / kPanelRows) * args.w_panel_bytes;
+      key_scales = reinterpret_cast<const float*>(static_cast<const std::byte*>(args.w) + panels);
+      value_scales = reinterpret_cast<const float*>(values + n * cols_);
+    }
     for (std::int64_t i = 0; i < m; ++i) {
+      if (key_scales != nullptr) kernels_.multiply(key_scales, count(begin + i), weights + i * n);
       kernels_.softmax_partial(weights + i * n, count(begin + i), shape_.scale, &b_.block_max[i],
                                &b_.block_sum[i]);
+      if (value_scales != nullptr)
+        kernels_.multiply(value_scales, count(begin + i), weights + i * n);
     }
     kernels_.pack_x_f32(weights, n, m, common, b_.packed);
     args = {.w = values,
@@ -171,6 +183,7 @@ class Task {
   const Buffers& b_;
   const cpu::KernelTable& kernels_;
   void (*product_)(const cpu::GemmArgs*);
+  std::int64_t depth_;  // positions or dimensions that share a line of a panel at most
   std::int64_t element_, group_, cols_;
 };
 

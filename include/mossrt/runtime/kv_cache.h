@@ -16,13 +16,17 @@ inline constexpr std::int64_t kKvBlockTokens = 256;
 
 struct KvShape {
   std::int64_t layers = 0, kv_heads = 0, head_dim = 0;
-  DType dtype = DType::kF32;  // kF32 or kBF16
+  DType dtype = DType::kF32;  // kF32, kBF16, or kI8: bytes with one scale per token and head
 
   // One head's keys of a block: 16 panels of 16 tokens, [head_dim][16] each, as cpu's products read
-  // weights.
-  std::size_t KeyBytes() const;
+  // weights. Behind keys and values of bytes stand the float32 scales of the 256 tokens.
+  std::size_t KeyBytes() const { return KeyPanelsBytes() + ScaleBytes(); }
   // One head's values: panels of 16 dimensions, [256][16] each.
-  std::size_t ValueBytes() const;
+  std::size_t ValueBytes() const { return ValuePanelsBytes() + ScaleBytes(); }
+  std::size_t KeyPanelBytes() const;  // of 16 tokens
+  std::size_t KeyPanelsBytes() const;
+  std::size_t ValuePanelsBytes() const;
+  std::size_t ScaleBytes() const;  // 0 unless kI8
   std::size_t BlockBytes() const;  // all layers and heads, keys and values
 };
 

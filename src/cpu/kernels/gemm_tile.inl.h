@@ -8,7 +8,7 @@ namespace mossrt::cpu::MOSSRT_ISA {
 
 // How one weight format is read. A panel is a stream of 64-byte lines; a line holds kLineK
 // successive k and meets kLineX entries of the packed input. Odd reads a last line of which only
-// the first k counts.
+// the first k count.
 struct F32Weights {
   using Odd = F32Weights;
   using X = float;
@@ -42,6 +42,15 @@ struct Bf16Weights : F32Weights {
   }
 };
 
+struct SignedByteWeights : F32Weights {
+  using Odd = SignedByteWeights;
+  static constexpr int64_t kLineK = 4;
+  static constexpr int64_t kLineX = 4;
+  static Weight Get(const char* line, int64_t k) {
+    return LoadS8(reinterpret_cast<const int8_t*>(line) + 16 * k);
+  }
+};
+
 // Where a tile reads and writes.
 template <class Format>
 struct TileArgs {
@@ -63,7 +72,7 @@ template <class Format, int P, int R>
 [[gnu::always_inline]] inline void StepLine(const char* line, std::size_t w_panel_bytes,
                                             const typename Format::X* x, int64_t x_rows,
                                             int64_t entries, F32x16 (&sum)[R][P]) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
   for (int64_t e = 0; e < entries; ++e) {
     // Unseen by the optimiser, or g++ keeps an address for every row and spills them.
     const typename Format::X* entry = x + e * x_rows;
@@ -117,7 +126,8 @@ template <class Format, int P, int R>
   }
   if constexpr (Format::kLineK > 1) {
     if (args.k % Format::kLineK != 0) {
-      StepLine<typename Format::Odd, P, R>(line, w_panel_bytes, x, x_rows, 1, sum);
+      const int64_t entries = Format::kLineX == 1 ? 1 : args.k % Format::kLineK;
+      StepLine<typename Format::Odd, P, R>(line, w_panel_bytes, x, x_rows, entries, sum);
     }
   }
 #pragma GCC unroll 12
