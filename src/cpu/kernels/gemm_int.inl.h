@@ -80,6 +80,10 @@ inline F32x16 MinusZeros(const uint16_t* header) {
   return Sub(Set(static_cast<float>(Format::kOffset)), ToFloat(LoadU16(header + kPanelRows)));
 }
 
+// So few rows wait for memory whatever they do, and bytes come faster from one place and into the
+// first cache: m = 2 and m = 4 at 23 GB/s instead of 18.
+inline constexpr int kSequentialRows = 4;
+
 // kOwn: few rows, so that the weights come from memory just now: the tile calls its own, a few
 // groups ahead, and at its end the first at `next`. Otherwise it calls its share of all weights at
 // `next`.
@@ -128,7 +132,11 @@ template <class Format, bool kZeros, bool kOwn, int P, int R>
     }
     for (int64_t n = lines; n > 0; --n) {
       if constexpr (kCalls && kOwn) {
-        PrefetchFar(ahead);
+        if constexpr (Format::kBits == 8 && P == 1 && R <= kSequentialRows) {
+          Prefetch(ahead);
+        } else {
+          PrefetchFar(ahead);
+        }
         if constexpr (P > 1) PrefetchFar(ahead + args.w_panel_bytes);
         ahead += 64;
       }
@@ -354,7 +362,9 @@ inline void MultiplyIntegers(const GemmArgs& a) {
   int64_t first = 0;
   do {
     const int64_t count = groups - first < block ? groups - first : block;
-    const int64_t done = MultiplyIntPanels<Format, kZeros, kIntPanels>(a, 0, first, count);
+    const int64_t done = Format::kBits == 8 && a.m <= kSequentialRows
+                             ? 0
+                             : MultiplyIntPanels<Format, kZeros, kIntPanels>(a, 0, first, count);
     MultiplyIntPanels<Format, kZeros, 1>(a, done, first, count);
     first += block;
   } while (first < groups);
