@@ -303,6 +303,7 @@ struct Bench {
   void gemm_f32() { Products(runner, {"gemm_f32", t.gemm_f32, 4, false}); }
   void gemm_f16() { Products(runner, {"gemm_f16", t.gemm_f16, 2, false}); }
   void gemm_bf16() { Products(runner, {"gemm_bf16", t.gemm_bf16, 2, false}); }
+  void gemm_s8() { Products(runner, {"gemm_s8", t.gemm_s8, 1, false}); }
   void gemm_bf16_pairs() { Products(runner, {"gemm_bf16_pairs", t.gemm_bf16_pairs, 2, true}); }
   void pack_x_int8() {
     std::vector<std::uint32_t> packed(

@@ -66,12 +66,15 @@ class Model:
         path: the directory; or, if there is none of that name, a repository "owner/name" of the
             Hugging Face hub (with `revision`, `cache_dir`, `local_files_only`; needs the extra
             "hub"; HF_HUB_OFFLINE=1 asks the local cache only).
-        dtype: "float32", "float16", "bfloat16", or "auto" for the file's own precision.
+        dtype: how matrices are held: "auto" (as the file has them), "float32", "float16",
+            "bfloat16", "int8", "int4", the last two with a group size, "-asym" and "-search" if
+            wanted, as in "int4-g128-asym". Embedding and head keep 8 bits unless `overrides` says
+            otherwise: a list of "pattern=format", as in ["lm_head.*=float16"].
         threads: None for as many as there are physical cores to be had.
         backend: matrix products: "native", "reference", "eigen", "openblas", "cblas:/path/lib.so".
         progress: True for a bar on a terminal's stderr, or a function (stage, done, total).
         architecture: where config.json cannot tell, as for "codegen2".
-        options: verify_crc, huge_pages, memory_limit (`mossrt.describe_options("load")`).
+        options: overrides, verify_crc, huge_pages, memory_limit (`mossrt.describe_options("load")`).
         Errors: FileNotFoundError; ValueError; MemoryError, before anything is allocated;
             mossrt.Error for damaged or unsupported files; mossrt.Cancelled; KeyboardInterrupt.
         """
@@ -147,8 +150,8 @@ class Model:
     ) -> Session:
         """An empty session.
 
-        context: most tokens it may hold; None: the model's positions. kv_dtype: "float32" or
-        "bfloat16". prefill_chunk: tokens per pass; never changes a result.
+        context: most tokens it may hold; None: the model's positions. kv_dtype: "float32",
+        "bfloat16" or "int8". prefill_chunk: tokens per pass; never changes a result.
         """
         options |= {"context": context, "kv_dtype": kv_dtype, "prefill_chunk": prefill_chunk}
         return Session(self, self._model.session(to_json(options)))

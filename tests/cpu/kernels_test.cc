@@ -420,6 +420,7 @@ struct Checks {
   static void gemm_f32(const KernelTable& t) { CheckGemm(t, WeightFormat::kF32); }
   static void gemm_f16(const KernelTable& t) { CheckGemm(t, WeightFormat::kF16); }
   static void gemm_bf16(const KernelTable& t) { CheckGemm(t, WeightFormat::kBf16); }
+  static void gemm_s8(const KernelTable& t) { CheckGemm(t, WeightFormat::kS8); }
   static void gemm_bf16_pairs(const KernelTable& t) { CheckGemmPairs(t); }
   static void pack_x_int8(const KernelTable& t) { CheckPackInt8(t); }
   static void gemm_int8(const KernelTable& t) { CheckIntegerGemm(t, 8); }

@@ -34,7 +34,7 @@ TEST_P(ContractTest, ThreadsAndChunksChangeNoBit) {
   const ReferenceModel reference(GetParam());
   for (const std::string dtype :
        {"float32", "float16", "bfloat16", "int8", "int8-g32-asym", "int4", "int4-g128-asym"}) {
-    for (const DType kv : {DType::kF32, DType::kBF16}) {
+    for (const DType kv : {DType::kF32, DType::kBF16, DType::kI8}) {
       const auto one = reference.Load({.dtype = dtype, .threads = 1});
       const std::vector<float> want = AllLogits(*one, reference, {512, 18}, nullptr, kv);
       for (const int threads : {1, 2, 3}) {
@@ -107,7 +107,7 @@ TEST_P(ContractTest, RewindAndForkChangeNoBit) {
   const ReferenceModel reference(GetParam());
   const auto model = reference.Load({.dtype = "float32"});
   const std::span<const std::int32_t> ids(reference.ids);
-  for (const DType kv : {DType::kF32, DType::kBF16}) {
+  for (const DType kv : {DType::kF32, DType::kBF16, DType::kI8}) {
     const std::vector<float> all = AllLogits(*model, reference, {512}, nullptr, kv);
     const auto vocab = static_cast<std::size_t>(model->params().vocab);
     for (const std::size_t cut : std::initializer_list<std::size_t>{1, 255, 256, 257, 300}) {
