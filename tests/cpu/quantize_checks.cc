@@ -237,7 +237,7 @@ void CheckSpecialWeights(const KernelTable& t, const Choice& c) {
   w[41] = -1.2e7f, w[40] = 1.2e7f;  // a little beyond 65504 * 127
   EXPECT_TRUE(std::isinf(Quantize(t, w, c).Scale())) << t.name << c.bits << c.zeros << c.steps;
   for (const float bad : {kInfinity, -kInfinity, static_cast<float>(NAN)}) {
-    for (const std::size_t at : {0, 15, 16, 69}) {
+    for (const std::size_t at : std::initializer_list<std::size_t>{0, 15, 16, 69}) {
       w = RandomValues(70, 3);
       w[at] = bad;
       const Quantized got = Quantize(t, w, c), want = Quantize(Scalar(), w, c);
