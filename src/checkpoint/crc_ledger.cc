@@ -2,8 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <functional>
 #include <mutex>
+#include <new>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "base/status.h"
@@ -63,17 +67,61 @@ std::optional<std::uint32_t> Combined(std::vector<Piece> pieces, std::uint64_t s
   return crc;
 }
 
-absl::StatusOr<std::uint32_t> Reread(const ByteSource& source, const StorageInfo& storage,
-                                     const Monitor* monitor) {
-  std::vector<std::uint8_t> slab(std::min(kSlab, storage.size));
+// One storage that is read again.
+struct Rereading {
+  std::size_t index;
   std::uint32_t crc = 0;
+};
+
+// `tick` runs after each slab.
+absl::Status Reread(const ByteSource& source, const StorageInfo& storage,
+                    std::span<std::uint8_t> slab, const std::function<absl::Status()>& tick,
+                    std::uint32_t* crc) {
   for (std::uint64_t at = 0; at < storage.size; at += slab.size()) {
-    if (Cancelled(monitor)) return absl::CancelledError("loading was cancelled");
-    const std::span<std::uint8_t> part(slab.data(), std::min(kSlab, storage.size - at));
+    const auto part = slab.first(std::min<std::uint64_t>(slab.size(), storage.size - at));
     MOSSRT_RETURN_IF_ERROR(source.Read(storage.file, storage.offset + at, part));
-    crc = Crc(crc, part);
+    *crc = Crc(*crc, part);
+    MOSSRT_RETURN_IF_ERROR(tick());
   }
-  return crc;
+  return absl::OkStatus();
+}
+
+// Each thread takes the next storage until none is left or one of them has failed.
+absl::Status RereadAll(const Checkpoint& checkpoint, const CrcLedger::Runner& on_all_threads,
+                       const std::function<absl::Status()>& tick,
+                       std::vector<Rereading>* rereadings) {
+  std::atomic<std::size_t> next{0};
+  std::atomic<bool> stop{false};
+  std::mutex mutex;
+  absl::Status first_error;
+  const auto work = [&](int thread, int) {
+    absl::Status status;
+    const auto after_slab = [&]() -> absl::Status {
+      if (stop.load(std::memory_order_relaxed))
+        return absl::CancelledError("another thread failed");
+      return thread == 0 && tick != nullptr ? tick() : absl::OkStatus();
+    };
+    try {
+      std::vector<std::uint8_t> slab(kSlab);
+      for (std::size_t i; status.ok() && (i = next.fetch_add(1)) < rereadings->size();) {
+        Rereading& reread = (*rereadings)[i];
+        status = Reread(checkpoint.source(), checkpoint.storages()[reread.index], slab, after_slab,
+                        &reread.crc);
+      }
+    } catch (const std::bad_alloc&) {
+      status = absl::ResourceExhaustedError("no memory to read storages again for their CRCs");
+    }
+    if (status.ok()) return;
+    const std::lock_guard lock(mutex);
+    if (first_error.ok() && !stop) first_error = status;
+    stop = true;
+  };
+  if (on_all_threads != nullptr) {
+    on_all_threads(work);
+  } else {
+    work(0, 1);
+  }
+  return first_error;
 }
 
 }  // namespace
@@ -110,21 +158,33 @@ void CrcLedger::Add(const TensorInfo& tensor, std::int64_t first,
   if (piece) record.pieces.push_back(*piece);
 }
 
-absl::Status CrcLedger::Check(const Monitor* monitor) const {
+absl::Status CrcLedger::Check(const Runner& on_all_threads,
+                              const std::function<absl::Status()>& tick) const {
   const std::lock_guard lock(impl_->mutex);
+  const std::vector<StorageInfo>& storages = impl_->checkpoint->storages();
+  std::map<std::size_t, std::uint32_t> found;
+  std::vector<Rereading> rereadings;
   for (const auto& [index, record] : impl_->records) {
-    const StorageInfo& storage = impl_->checkpoint->storages()[index];
-    std::optional<std::uint32_t> crc = Combined(record.pieces, storage.size);
-    if (!crc) {
-      MOSSRT_ASSIGN_OR_RETURN(crc, Reread(impl_->checkpoint->source(), storage, monitor));
+    if (const auto crc = Combined(record.pieces, storages[index].size)) {
+      found[index] = *crc;
+    } else {
+      rereadings.push_back({.index = index});
     }
-    if (*crc != storage.crc) {
-      return absl::DataLossError(Cat(impl_->checkpoint->source().name(), "/", storage.file,
-                                     ": the ", storage.size, " bytes at offset ", storage.offset,
-                                     ", which hold tensor ", Quoted(record.tensor),
-                                     ", have CRC-32 ", *crc, " where the file's directory says ",
-                                     storage.crc, "; the file is damaged, download it again"));
-    }
+  }
+  // The longest first, so that no thread is left with one at the end.
+  std::stable_sort(rereadings.begin(), rereadings.end(), [&](const auto& a, const auto& b) {
+    return storages[a.index].size > storages[b.index].size;
+  });
+  MOSSRT_RETURN_IF_ERROR(RereadAll(*impl_->checkpoint, on_all_threads, tick, &rereadings));
+  for (const Rereading& reread : rereadings) found[reread.index] = reread.crc;
+  for (const auto& [index, record] : impl_->records) {
+    const StorageInfo& storage = storages[index];
+    if (found[index] == storage.crc) continue;
+    return absl::DataLossError(Cat(impl_->checkpoint->source().name(), "/", storage.file, ": the ",
+                                   storage.size, " bytes at offset ", storage.offset,
+                                   ", which hold tensor ", Quoted(record.tensor), ", have CRC-32 ",
+                                   found[index], " where the file's directory says ", storage.crc,
+                                   "; the file is damaged, download it again"));
   }
   return absl::OkStatus();
 }

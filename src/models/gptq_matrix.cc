@@ -22,7 +22,7 @@ constexpr std::int64_t kMaxColumns = std::int64_t{1} << 16;
 // Columns that nobody asked for but that are cheaper to read than to leave out: the rotary order
 // takes every second column of a head.
 constexpr std::int64_t kMaxGap = 8;
-// Columns whose rows are written side by side.
+// Columns that are unpacked side by side: a cache line of words.
 constexpr std::size_t kTile = 16;
 
 // The fields of a word, lowest first, one byte each.
@@ -148,23 +148,27 @@ absl::Status GptqMatrix::ReadBlock(const TensorInfo& tensor, std::int64_t row, s
 namespace {
 
 // Words [rows, width] to the inputs of each column: `to(i)` is where those of columns[i] start.
+// By way of a tile in the first cache: rows of the result often lie a multiple of 4 KiB apart, and
+// 16 of them written side by side would drive one another out.
 template <int kBits, typename Columns, typename To>
 void Unpack(std::span<const std::uint8_t> words, std::int64_t rows, std::int64_t width,
             const Columns& columns, const To& to) {
-  constexpr std::size_t kFields = 32 / kBits;
+  constexpr std::int64_t kFields = 32 / kBits, kTileRows = 512 / kFields;
+  std::uint8_t tile[kTile][512 + 64];
   const std::int64_t first = columns.front().column;
   for (std::size_t begin = 0; begin < columns.size(); begin += kTile) {
     const std::size_t n = std::min(kTile, columns.size() - begin);
-    std::uint8_t* out[kTile];
-    std::int64_t in[kTile];
-    for (std::size_t i = 0; i < n; ++i) {
-      out[i] = to(columns[begin + i].row);
-      in[i] = columns[begin + i].column - first;
-    }
-    for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t row = 0; row < rows; row += kTileRows) {
+      const std::int64_t count = std::min(kTileRows, rows - row);
+      for (std::int64_t r = 0; r < count; ++r) {
+        for (std::size_t i = 0; i < n; ++i) {
+          const std::int64_t column = columns[begin + i].column - first;
+          Spread<kBits>(WordAt(words, (row + r) * width + column), &tile[i][r * kFields]);
+        }
+      }
       for (std::size_t i = 0; i < n; ++i) {
-        Spread<kBits>(WordAt(words, row * width + in[i]), out[i]);
-        out[i] += kFields;
+        std::memcpy(to(columns[begin + i].row) + row * kFields, tile[i],
+                    static_cast<std::size_t>(count * kFields));
       }
     }
   }

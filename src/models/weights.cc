@@ -62,7 +62,11 @@ class Loader {
       done_ += Bytes(rule);
       MOSSRT_RETURN_IF_ERROR(Tick(monitor_, "load", done_, total_));
     }
-    if (options_.verify_crc) MOSSRT_RETURN_IF_ERROR(ledger_.Check(monitor_));
+    if (options_.verify_crc) {
+      MOSSRT_RETURN_IF_ERROR(
+          ledger_.Check([this](const auto& work) { team_.ForEachThread(work); },
+                        [this] { return Tick(monitor_, "load", done_, total_); }));
+    }
     weights_.bytes += weights_.packed.size() + weights_.embedding.memory.size();
     return std::move(weights_);
   }

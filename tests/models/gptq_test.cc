@@ -534,6 +534,22 @@ TEST(GptqHostile, CutFilesEndInErrors) {
   }
 }
 
+TEST(GptqLoading, ACancelIsSeenWhileStoragesAreReadAgain) {
+  std::uint64_t at_end = 0;
+  Monitor monitor(
+      [&](const char*, std::uint64_t done, std::uint64_t all) {
+        // The end of loading is told once, and then while CRCs are compared.
+        at_end += done == all ? 1 : 0;
+        return at_end == 2 ? -7 : 0;
+      },
+      std::chrono::milliseconds(0));
+  const auto checkpoint = OpenCheckpoint(OpenMemory("memory", ReadModel("moss-gptq-int4")));
+  ASSERT_TRUE(checkpoint.ok());
+  const auto model = Model::Load(**checkpoint, {.dtype = "float32", .threads = 1}, &monitor);
+  EXPECT_EQ(model.status().code(), absl::StatusCode::kCancelled) << model.status();
+  EXPECT_EQ(monitor.tick_code(), -7);
+}
+
 TEST(GptqHostile, AFlippedBitOfEachTensorIsSeen) {
   const Files whole = ReadModel("moss-gptq-int4");
   const auto original = OpenCheckpoint(OpenMemory("memory", whole));

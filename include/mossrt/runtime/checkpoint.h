@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -75,8 +76,15 @@ class CrcLedger {
   CrcLedger& operator=(const CrcLedger&) = delete;
   // `bytes` are rows [first, first + n) of a contiguous tensor exactly as ReadRows returned them.
   void Add(const TensorInfo& tensor, std::int64_t first, std::span<const std::uint8_t> bytes);
-  // kDataLoss naming file, tensor and offset of the first storage whose CRC is wrong.
-  absl::Status Check(const Monitor* monitor = nullptr) const;
+  // Calls work(thread, threads) on each of some threads, thread 0 being the caller.
+  using Runner = std::function<void(const std::function<void(int thread, int threads)>& work)>;
+  // kDataLoss naming file, tensor and offset of the first storage whose CRC is wrong. Storages that
+  // must be read once more are shared out among the threads of `on_all_threads` (null: the calling
+  // one). `tick` (may be null) runs on thread 0 after each MiB; its error ends the check, as does a
+  // cancel by `monitor`, before the next MiB is read.
+  absl::Status Check(const Runner& on_all_threads = nullptr,
+                     const std::function<absl::Status()>& tick = nullptr,
+                     const Monitor* monitor = nullptr) const;
 
  private:
   struct Impl;
