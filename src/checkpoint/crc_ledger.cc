@@ -73,22 +73,22 @@ struct Rereading {
   std::uint32_t crc = 0;
 };
 
-// `tick` runs after each slab.
+// `tick` runs before each slab.
 absl::Status Reread(const ByteSource& source, const StorageInfo& storage,
                     std::span<std::uint8_t> slab, const std::function<absl::Status()>& tick,
                     std::uint32_t* crc) {
   for (std::uint64_t at = 0; at < storage.size; at += slab.size()) {
+    MOSSRT_RETURN_IF_ERROR(tick());
     const auto part = slab.first(std::min<std::uint64_t>(slab.size(), storage.size - at));
     MOSSRT_RETURN_IF_ERROR(source.Read(storage.file, storage.offset + at, part));
     *crc = Crc(*crc, part);
-    MOSSRT_RETURN_IF_ERROR(tick());
   }
   return absl::OkStatus();
 }
 
 // Each thread takes the next storage until none is left or one of them has failed.
 absl::Status RereadAll(const Checkpoint& checkpoint, const CrcLedger::Runner& on_all_threads,
-                       const std::function<absl::Status()>& tick,
+                       const std::function<absl::Status()>& tick, const Monitor* monitor,
                        std::vector<Rereading>* rereadings) {
   std::atomic<std::size_t> next{0};
   std::atomic<bool> stop{false};
@@ -96,7 +96,8 @@ absl::Status RereadAll(const Checkpoint& checkpoint, const CrcLedger::Runner& on
   absl::Status first_error;
   const auto work = [&](int thread, int) {
     absl::Status status;
-    const auto after_slab = [&]() -> absl::Status {
+    const auto before_slab = [&]() -> absl::Status {
+      if (Cancelled(monitor)) return absl::CancelledError("loading was cancelled");
       if (stop.load(std::memory_order_relaxed))
         return absl::CancelledError("another thread failed");
       return thread == 0 && tick != nullptr ? tick() : absl::OkStatus();
@@ -105,7 +106,7 @@ absl::Status RereadAll(const Checkpoint& checkpoint, const CrcLedger::Runner& on
       std::vector<std::uint8_t> slab(kSlab);
       for (std::size_t i; status.ok() && (i = next.fetch_add(1)) < rereadings->size();) {
         Rereading& reread = (*rereadings)[i];
-        status = Reread(checkpoint.source(), checkpoint.storages()[reread.index], slab, after_slab,
+        status = Reread(checkpoint.source(), checkpoint.storages()[reread.index], slab, before_slab,
                         &reread.crc);
       }
     } catch (const std::bad_alloc&) {
@@ -159,7 +160,8 @@ void CrcLedger::Add(const TensorInfo& tensor, std::int64_t first,
 }
 
 absl::Status CrcLedger::Check(const Runner& on_all_threads,
-                              const std::function<absl::Status()>& tick) const {
+                              const std::function<absl::Status()>& tick,
+                              const Monitor* monitor) const {
   const std::lock_guard lock(impl_->mutex);
   const std::vector<StorageInfo>& storages = impl_->checkpoint->storages();
   std::map<std::size_t, std::uint32_t> found;
@@ -175,7 +177,7 @@ absl::Status CrcLedger::Check(const Runner& on_all_threads,
   std::stable_sort(rereadings.begin(), rereadings.end(), [&](const auto& a, const auto& b) {
     return storages[a.index].size > storages[b.index].size;
   });
-  MOSSRT_RETURN_IF_ERROR(RereadAll(*impl_->checkpoint, on_all_threads, tick, &rereadings));
+  MOSSRT_RETURN_IF_ERROR(RereadAll(*impl_->checkpoint, on_all_threads, tick, monitor, &rereadings));
   for (const Rereading& reread : rereadings) found[reread.index] = reread.crc;
   for (const auto& [index, record] : impl_->records) {
     const StorageInfo& storage = storages[index];

@@ -63,9 +63,9 @@ class Loader {
       MOSSRT_RETURN_IF_ERROR(Tick(monitor_, "load", done_, total_));
     }
     if (options_.verify_crc) {
-      MOSSRT_RETURN_IF_ERROR(
-          ledger_.Check([this](const auto& work) { team_.ForEachThread(work); },
-                        [this] { return Tick(monitor_, "load", done_, total_); }));
+      MOSSRT_RETURN_IF_ERROR(ledger_.Check([this](const auto& work) { team_.ForEachThread(work); },
+                                           [this] { return Tick(monitor_, "load", done_, total_); },
+                                           monitor_));
     }
     weights_.bytes += weights_.packed.size() + weights_.embedding.memory.size();
     return std::move(weights_);

@@ -134,7 +134,7 @@ TEST_F(Ledger, ReadingOnceMoreCanBeCancelled) {
   bytes_ = 0;
   Monitor monitor;
   monitor.Cancel();
-  EXPECT_EQ(ledger.Check(&monitor).code(), StatusCode::kCancelled);
+  EXPECT_EQ(ledger.Check(nullptr, nullptr, &monitor).code(), StatusCode::kCancelled);
   EXPECT_EQ(bytes_, 0u);
 }
 
