@@ -133,8 +133,9 @@ std::string FormatsText(const std::vector<WeightRule>& rules, const std::vector<
   }
   std::string text = FormatName(most);
   for (const auto& [role, names] : by_role) {
-    const bool one = std::all_of(names.begin(), names.end(),
-                                 [&](const std::string& name) { return name == names.front(); });
+    const bool one =
+        std::all_of(names.begin(), names.end(),
+                    [&first = names.front()](const std::string& name) { return name == first; });
     if (one && names.front() == FormatName(most)) continue;
     text += Cat(" ", RoleName(role), "=");
     if (one) {

@@ -281,9 +281,9 @@ TEST(GptqClaims, OtherMethodsAreRefused) {
   };
   for (const auto& [claims, part] : cases) {
     for (const bool beside : {false, true}) {
-      const auto plan = PlanOf(
-          WithJson(ReadModel("moss-gptq-int4"), beside ? "quantize_config.json" : "config.json",
-                   [&](Json& c) { (beside ? c : c["quantization_config"]) = claims; }));
+      const auto plan = PlanOf(WithJson(
+          ReadModel("moss-gptq-int4"), beside ? "quantize_config.json" : "config.json",
+          [beside, &said = claims](Json& c) { (beside ? c : c["quantization_config"]) = said; }));
       EXPECT_EQ(plan.status().code(), absl::StatusCode::kUnimplemented) << plan.status();
       ExpectAll(plan.status().ToString(), {part, "GPTQ"});
     }
