@@ -49,9 +49,10 @@ TEST(Wrapper, OptionStructsMatchTheTables) {
                                           .threads = 1,
                                           .verify_crc = true,
                                           .huge_pages = false,
-                                          .memory_limit = 0}),
+                                          .memory_limit = 0,
+                                          .overrides = {{"lm_head.*=float32"}}}),
             1u);
-  EXPECT_EQ(Described(mossrt::OptionKind::kLoad), 7u);
+  EXPECT_EQ(Described(mossrt::OptionKind::kLoad), 8u);
   EXPECT_EQ(KeysTaken(mossrt::TokenizerOptions{.added_tokens = "hf-4.25"}), 1u);
   EXPECT_EQ(Described(mossrt::OptionKind::kTokenizer), 1u);
   EXPECT_EQ(

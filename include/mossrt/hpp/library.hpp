@@ -89,6 +89,7 @@ struct LoadOptions {
   std::optional<std::int64_t> threads = {};
   std::optional<bool> verify_crc = {}, huge_pages = {};
   std::optional<std::uint64_t> memory_limit = {};
+  std::optional<std::vector<std::string>> overrides = {};  // "pattern=format"
   std::string more_json = {};
 };
 struct TokenizerOptions {
@@ -217,7 +218,7 @@ class Options {
   explicit Options(const LoadOptions& o) : Options(OptionKind::kLoad) {
     Set("dtype", o.dtype).Set("backend", o.backend).Set("architecture", o.architecture);
     Set("threads", o.threads).Set("verify_crc", o.verify_crc).Set("huge_pages", o.huge_pages);
-    Set("memory_limit", o.memory_limit).Merge(o.more_json);
+    Set("memory_limit", o.memory_limit).Set("overrides", o.overrides).Merge(o.more_json);
   }
   explicit Options(const TokenizerOptions& o) : Options(OptionKind::kTokenizer) {
     Set("added_tokens", o.added_tokens).Merge(o.more_json);
