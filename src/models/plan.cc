@@ -48,7 +48,7 @@ struct StoredMatrices {
 
 void AddQuantised(const WeightRule& rule, const GptqTensors& tensors, const GptqGroups& groups,
                   StoredMatrices* stored) {
-  const auto rows = std::max<std::int64_t>(16, kSlabBytes / (4 * tensors.inputs));
+  const auto rows = std::max<std::int64_t>(16, 4 * kSlabBytes / tensors.inputs);
   // Integers of a slab, its scales and zero points, and two pieces of the file.
   const std::int64_t bytes =
       rows * (tensors.inputs + 4 * tensors.groups) + (2 << 20) + tensors.inputs * 4;
