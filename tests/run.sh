@@ -134,6 +134,8 @@ stage_aarch64() {
 
 if command -v ccache >/dev/null || ((SETUP)); then
   export CMAKE_C_COMPILER_LAUNCHER=ccache CMAKE_CXX_COMPILER_LAUNCHER=ccache
+  # Another checkout of the same text finds its objects too.
+  export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
 fi
 if ((SETUP)); then
   start=$SECONDS

@@ -146,6 +146,14 @@ absl::Status CallWantedHooks(const Pass& pass, HookPoint point, Matrix values) {
   return absl::OkStatus();
 }
 
+bool HookedInLayer(const Pass& pass, int layer) {
+  for (int p = 0; p < kHookPoints; ++p) {
+    const auto point = static_cast<HookPoint>(p);
+    if (HookHasLayers(point) && pass.Hooked(point, layer)) return true;
+  }
+  return false;
+}
+
 absl::StatusOr<Matrix> Head(const Pass& pass) {
   const Model::Impl& m = pass.model;
   Workspace::Impl& ws = pass.ws;
@@ -222,18 +230,21 @@ absl::StatusOr<Matrix> Model::Forward(std::span<const SequenceInput> sequences,
   for (const SequenceInput& input : sequences)
     MOSSRT_RETURN_IF_ERROR(input.kv->Reserve(RowsOf(input)));
   PlaceRows(sequences, &ws);
-  const Pass pass{.model = m,
-                  .ws = ws,
-                  .inputs = sequences,
-                  .hooks = options.hooks,
-                  .hook_points = options.hooks == nullptr ? 0 : options.hooks->points(),
-                  .rows = rows};
+  Pass pass{.model = m,
+            .ws = ws,
+            .inputs = sequences,
+            .hooks = options.hooks,
+            .hook_points = options.hooks == nullptr ? 0 : options.hooks->points(),
+            .rows = rows};
   Embed(pass);
   MOSSRT_RETURN_IF_ERROR(pass.CallHooks(HookPoint::kEmbed, -1, pass.Rows(ws.resid)));
   const auto layers = static_cast<std::uint64_t>(m.params().layers);
   for (std::uint64_t layer = 0; layer < layers; ++layer) {
     MOSSRT_RETURN_IF_ERROR(Tick(options.monitor, "eval", layer, layers));
-    MOSSRT_RETURN_IF_ERROR(RunLayer(pass, static_cast<int>(layer)));
+    const bool less = layer + 1 == layers && static_cast<std::int64_t>(ws.wanted.size()) < rows &&
+                      !HookedInLayer(pass, static_cast<int>(layer));
+    MOSSRT_RETURN_IF_ERROR(less ? RunLastLayer(&pass, static_cast<int>(layer))
+                                : RunLayer(pass, static_cast<int>(layer)));
   }
   MOSSRT_RETURN_IF_ERROR(Tick(options.monitor, "eval", layers, layers));
   MOSSRT_ASSIGN_OR_RETURN(const Matrix logits, Head(pass));

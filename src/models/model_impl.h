@@ -79,6 +79,9 @@ struct Pass {
 
 // Layer `layer` on ws.resid in place; keys and values of the rows go to the caches.
 absl::Status RunLayer(const Pass& pass, int layer);
+// The same for the last layer where no hook looks at it: all rows give keys and values, and only
+// the wanted ones, which then are all that `pass` has, go further.
+absl::Status RunLastLayer(Pass* pass, int layer);
 
 // Room for the final norms and logits of `rows` wanted rows.
 absl::Status GrowWanted(const Model::Impl& model, std::int64_t rows, Workspace::Impl* ws);

@@ -134,6 +134,72 @@ TEST_P(ContractTest, RewindAndForkChangeNoBit) {
   }
 }
 
+// The last layer computes only what the wanted rows need, unless a hook looks at it.
+TEST_P(ContractTest, WantedRowsChangeNoBit) {
+  const ReferenceModel reference(GetParam());
+  const auto model = reference.Load({.dtype = "int8"});
+  ASSERT_NE(model, nullptr);
+  const std::span<const std::int32_t> ids(reference.ids);
+  const auto vocab = static_cast<std::ptrdiff_t>(model->params().vocab);
+  const std::vector<std::vector<std::int32_t>> wanted = {{}, {39}, {0, 1, 2, 17, 18, 39}, {38}};
+  Sequence all(*model, 80);
+  ASSERT_TRUE(all.Feed(ids.first(40), SequenceInput::Rows::kAll).ok());
+  HookSet last;
+  std::int64_t rows_seen = 0;
+  last.Add(HookPoint::kResid, static_cast<int>(model->params().layers) - 1,
+           [&](const HookCall& call) {
+             rows_seen = call.values.rows;
+             return absl::OkStatus();
+           });
+  for (const std::vector<std::int32_t>& rows : wanted) {
+    std::vector<float> want;
+    for (const std::int32_t row : rows) {
+      const auto from = all.logits.begin() + row * vocab;
+      want.insert(want.end(), from, from + vocab);
+    }
+    for (const HookSet* hooks : {static_cast<const HookSet*>(nullptr), &std::as_const(last)}) {
+      Sequence some(*model, 80);
+      rows_seen = 0;
+      ASSERT_TRUE(some.Feed(ids.first(40), SequenceInput::Rows::kListed, hooks, rows).ok());
+      EXPECT_EQ(rows_seen, hooks == nullptr ? 0 : 40);
+      ExpectSameBits(want, some.logits, std::to_string(rows.size()) + " rows wanted");
+      // The cache is whole: what follows is as after a call for all rows.
+      Sequence whole(*model, 80);
+      ASSERT_TRUE(whole.Feed(ids.first(40), SequenceInput::Rows::kAll).ok());
+      some.logits.clear();
+      whole.logits.clear();
+      ASSERT_TRUE(some.Feed(ids.subspan(40, 3), SequenceInput::Rows::kAll).ok());
+      ASSERT_TRUE(whole.Feed(ids.subspan(40, 3), SequenceInput::Rows::kAll).ok());
+      ExpectSameBits(whole.logits, some.logits, "after some rows were wanted");
+    }
+  }
+  // Two sequences, of which one wants its last row and the other rows apart from each other.
+  KvCache first(all.kv().shape(), 100), second(all.kv().shape(), 100);
+  const std::vector<std::int32_t> listed = {0, 3, 4};
+  const SequenceInput inputs[] = {
+      {.kv = &first, .tokens = ids.first(40), .want = SequenceInput::Rows::kLast},
+      {.kv = &second,
+       .tokens = ids.first(9),
+       .want = SequenceInput::Rows::kListed,
+       .listed = listed}};
+  std::vector<std::int64_t> positions;
+  HookSet norm;
+  norm.Add(HookPoint::kFinalNorm, -1, [&](const HookCall& call) {
+    positions.push_back(call.sequence * 1000 + call.first_position);
+    return absl::OkStatus();
+  });
+  const auto both = model->Forward(inputs, {.hooks = &norm}, all.workspace());
+  ASSERT_TRUE(both.ok()) << both.status();
+  ASSERT_EQ(both->rows, 4);
+  const std::int32_t expected[] = {39, 0, 3, 4};
+  for (std::int64_t i = 0; i < 4; ++i) {
+    const auto from = all.logits.begin() + expected[i] * vocab;
+    const auto row = both->RowSpan(i);
+    ExpectSameBits({from, from + vocab}, {row.begin(), row.end()}, "row " + std::to_string(i));
+  }
+  EXPECT_EQ(positions, (std::vector<std::int64_t>{39, 1000}));
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, ContractTest, testing::Values("moss", "llama"),
                          [](const auto& info) { return info.param; });
 

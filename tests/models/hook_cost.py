@@ -7,50 +7,22 @@ Instructions per token are the difference of two runs of different lengths, so l
 Exit code 77: there is no valgrind, or it cannot run this machine's level of instructions.
 """
 
-import os
-import re
-import shutil
-import subprocess
 import sys
-import tempfile
+
+from callgrind import instructions, require_valgrind
 
 SHORT, LONG = 8, 40
 LIMIT = 1e-3
-SKIP = 77
-
-
-def instructions(program: str, model: str, mode: str, tokens: int) -> tuple[int, int]:
-    """Instructions of one run, and how often the hook was called."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [
-            "valgrind",
-            "--tool=callgrind",
-            f"--callgrind-out-file={folder}/out",
-            program,
-            model,
-            mode,
-            str(tokens),
-        ]
-        environment = dict(os.environ, MOSSRT_ISA="avx2")
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0 and "avx2" in done.stderr and "cannot run" in done.stderr:
-        print(f"skipped: {done.stderr.strip().splitlines()[-1]}")
-        sys.exit(SKIP)
-    found = re.search(r"Collected : (\d+)", done.stderr)
-    if done.returncode != 0 or not found:
-        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
-    return int(found.group(1)), int(done.stdout)
 
 
 def main() -> int:
     program, model = sys.argv[1:]
-    if shutil.which("valgrind") is None:
-        print("skipped: valgrind is not installed (Debian: apt-get install valgrind)")
-        return SKIP
+    require_valgrind()
     per_token = {}
     for mode in ("none", "empty", "unused", "used"):
-        short, _ = instructions(program, model, mode, SHORT)
-        long, calls = instructions(program, model, mode, LONG)
+        short, _ = instructions(program, model, mode, str(SHORT))
+        long, printed = instructions(program, model, mode, str(LONG))
+        calls = int(printed)
         per_token[mode] = (long - short) / (LONG - SHORT)
         cost = per_token[mode] / per_token["none"] - 1
         print(
