@@ -15,6 +15,15 @@ void BindModel(py::module_& module) {
                 Model::Load(held, {.more_json = options_json}, monitor.get()));
           },
           py::arg("path"), py::arg("options_json"), py::arg("monitor"))
+      .def(
+          "save_packed",
+          [](const SharedModel& model, const py::bytes& path,
+             const std::shared_ptr<Monitor>& monitor) {
+            const std::string held = path;
+            const py::gil_scoped_release release;
+            model->SavePacked(held, monitor.get());
+          },
+          py::arg("path"), py::arg("monitor"))
       .def("info", [](const Model& m) { return py::str(std::string(m.Info())); })
       .def("tokenizer",
            [](const Model& m) { return std::make_shared<mossrt::Tokenizer>(m.Tokenizer()); })

@@ -213,9 +213,9 @@ MOSSRT_API void mossrt_monitor_free(mossrt_monitor* m);
 
 /* ---- Model -----------------------------------------------------------------------------------*/
 
-/* Loads a checkpoint directory as it was published, and its tokenizer if there is one. o:
- * MOSSRT_OPTIONS_LOAD or NULL. m may be NULL; its stage is "load", in bytes.
- * Errors: NOT_FOUND, IO, FORMAT, UNSUPPORTED, OUT_OF_MEMORY (before anything is allocated),
+/* Loads a checkpoint directory as it was published, or a file of mossrt_model_save_packed, and its
+ * tokenizer if there is one. o: MOSSRT_OPTIONS_LOAD or NULL. m may be NULL; its stage is "load", in
+ * bytes. Errors: NOT_FOUND, IO, FORMAT, UNSUPPORTED, OUT_OF_MEMORY (before anything is allocated),
  * CANCELLED, CALLBACK. */
 MOSSRT_API mossrt_error* mossrt_model_load(const char* path, const mossrt_options* o,
                                            mossrt_monitor* m, mossrt_model** out);
@@ -225,6 +225,16 @@ MOSSRT_API mossrt_error* mossrt_model_load(const char* path, const mossrt_option
  * use), notes, config, tokenizer. */
 MOSSRT_API mossrt_error* mossrt_model_inspect(const char* path, const mossrt_options* o,
                                               char** json, size_t* len);
+
+/* Writes one file that holds the weights as this model has them in memory, its config.json,
+ * generation_config.json and tokenizer; mossrt_model_load takes it in place of the directory, much
+ * faster, and gives equal logits. The file appears whole or not at all; a packed file of that name
+ * is replaced, any other file is not. The directory that the model was loaded from must still be
+ * there. m may be NULL; its stage is "write", in bytes.
+ * Errors: INVALID_ARGUMENT (a backend other than native, a name that is taken), NOT_FOUND, IO (no
+ * space, no permission), OUT_OF_MEMORY, CANCELLED, CALLBACK. */
+MOSSRT_API mossrt_error* mossrt_model_save_packed(const mossrt_model* model, const char* path,
+                                                  mossrt_monitor* m);
 
 MOSSRT_API void mossrt_model_free(mossrt_model* model);
 

@@ -63,8 +63,8 @@ class Model:
     ) -> Model:
         """Loads a checkpoint directory as it was published, and its tokenizer if there is one.
 
-        path: the directory; or, if there is none of that name, a repository "owner/name" of the
-            Hugging Face hub (with `revision`, `cache_dir`, `local_files_only`; needs the extra
+        path: the directory, or a file of `save_packed`; or, if there is none of that name, a
+            repository "owner/name" of the Hugging Face hub (with `revision`, `cache_dir`, `local_files_only`; needs the extra
             "hub"; HF_HUB_OFFLINE=1 asks the local cache only).
         dtype: how matrices are held: "auto" (as the file has them), "float32", "float16",
             "bfloat16", "int8", "int4", the last two with a group size, "-asym" and "-search" if
@@ -74,7 +74,8 @@ class Model:
         backend: matrix products: "native", "reference", "eigen", "openblas", "cblas:/path/lib.so".
         progress: True for a bar on a terminal's stderr, or a function (stage, done, total).
         architecture: where config.json cannot tell, as for "codegen2".
-        options: overrides, verify_crc, huge_pages, memory_limit (`mossrt.describe_options("load")`).
+        options: overrides, verify_crc, huge_pages, mmap, memory_limit
+            (`mossrt.describe_options("load")`).
         Errors: FileNotFoundError; ValueError; MemoryError, before anything is allocated;
             mossrt.Error for damaged or unsupported files; mossrt.Cancelled; KeyboardInterrupt.
         """
@@ -140,6 +141,24 @@ class Model:
         True
         """
         return self._model.tensor(name)
+
+    def save_packed(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        progress: Progress = False,
+        monitor: Monitor | None = None,
+    ) -> None:
+        """Writes one file that `from_pretrained` loads faster than the checkpoint, to equal logits.
+
+        It holds the weights as they are in memory, config.json and the tokenizer, and appears whole
+        or not at all; a packed file of that name is replaced, any other file is not. The checkpoint
+        must still be where it was loaded from; only the backend "native" can do it.
+        Errors: ValueError; FileNotFoundError; mossrt.Error (no space, no permission);
+            mossrt.Cancelled; KeyboardInterrupt.
+        """
+        with Watch(monitor, progress) as watch:
+            self._model.save_packed(path_bytes(path), watch)
 
     def session(
         self,

@@ -27,7 +27,27 @@ bool BuiltIn(std::string_view name) {
          name.starts_with(kCblasPrefix);
 }
 
+absl::Status CannotBeSaved(const GemmBackend& backend) {
+  return absl::UnimplementedError(Cat("backend ", backend.name(),
+                                      " neither writes nor reads packed weights; load the model "
+                                      "with the backend native"));
+}
+
 }  // namespace
+
+absl::StatusOr<SavedWeight> GemmBackend::Save(const PackedWeight&,
+                                              std::span<const std::byte>*) const {
+  return CannotBeSaved(*this);
+}
+
+absl::StatusOr<std::size_t> GemmBackend::SavedBytes(const SavedWeight&) const {
+  return CannotBeSaved(*this);
+}
+
+absl::StatusOr<std::unique_ptr<PackedWeight>> GemmBackend::TakeUp(SavedWeight,
+                                                                  std::span<const std::byte>) {
+  return CannotBeSaved(*this);
+}
 
 std::vector<std::string> BackendNames() {
   std::vector<std::string> names = {"native", "openblas", "eigen", "reference"};

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -133,6 +134,20 @@ class DirectorySource final : public ByteSource {
     return absl::OkStatus();
   }
 
+  absl::StatusOr<std::shared_ptr<const std::byte>> Map(std::string_view file, std::uint64_t offset,
+                                                       std::uint64_t size) const override {
+    MOSSRT_ASSIGN_OR_RETURN(const std::shared_ptr<Descriptor> fd, Open(file));
+    MOSSRT_ASSIGN_OR_RETURN(const std::uint64_t whole, SizeOf(*fd, file));
+    MOSSRT_RETURN_IF_ERROR(CheckRange(PathOf(file), whole, offset, size));
+    const auto length = static_cast<std::size_t>(size);
+    void* base =
+        ::mmap(nullptr, length, PROT_READ, MAP_SHARED, fd->get(), static_cast<off_t>(offset));
+    if (base == MAP_FAILED) return SystemError(errno, "map", PathOf(file));
+    return std::shared_ptr<const std::byte>(
+        static_cast<const std::byte*>(base),
+        [base, length](const std::byte*) { ::munmap(base, length); });
+  }
+
  private:
   std::string PathOf(std::string_view file) const { return Cat(path_, "/", file); }
 
@@ -221,6 +236,14 @@ class MemorySource final : public ByteSource {
 };
 
 }  // namespace
+
+absl::StatusOr<std::shared_ptr<const std::byte>> ByteSource::Map(std::string_view file,
+                                                                 std::uint64_t,
+                                                                 std::uint64_t) const {
+  return absl::UnimplementedError(Cat(name(), "/", file,
+                                      ": is no file of the system and cannot be mapped; load it "
+                                      "without mmap"));
+}
 
 absl::StatusOr<std::unique_ptr<ByteSource>> OpenDirectory(const std::string& path) {
   int fd = -1;

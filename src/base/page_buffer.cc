@@ -37,7 +37,16 @@ absl::StatusOr<PageBuffer> PageBuffer::Create(std::size_t bytes, bool huge_pages
   return buffer;
 }
 
+PageBuffer PageBuffer::ReadOnly(std::shared_ptr<const std::byte> bytes, std::size_t size) {
+  PageBuffer buffer;
+  buffer.data_ = const_cast<std::byte*>(bytes.get());
+  buffer.size_ = size;
+  buffer.shared_ = std::move(bytes);
+  return buffer;
+}
+
 void PageBuffer::Release() {
+  shared_.reset();
   if (base_ != nullptr) munmap(base_, mapped_);
   base_ = nullptr;
   data_ = nullptr;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -21,12 +22,15 @@ class PageBuffer {
       mapped_ = std::exchange(other.mapped_, 0);
       data_ = std::exchange(other.data_, nullptr);
       size_ = std::exchange(other.size_, 0);
+      shared_ = std::move(other.shared_);
     }
     return *this;
   }
 
   // kResourceExhausted naming the size if the system refuses.
   static absl::StatusOr<PageBuffer> Create(std::size_t bytes, bool huge_pages);
+  // Pages that somebody else holds too: they must not be written to.
+  static PageBuffer ReadOnly(std::shared_ptr<const std::byte> bytes, std::size_t size);
 
   std::byte* data() const { return data_; }
   std::size_t size() const { return size_; }
@@ -38,6 +42,7 @@ class PageBuffer {
   std::size_t mapped_ = 0;
   std::byte* data_ = nullptr;
   std::size_t size_ = 0;
+  std::shared_ptr<const std::byte> shared_;
 };
 
 }  // namespace mossrt::runtime

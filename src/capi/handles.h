@@ -92,6 +92,7 @@ struct ModelState {
   std::shared_ptr<TokenizerState> tokenizer;  // null: tokenizer_status says why
   absl::Status tokenizer_status;
   std::string config_json, generation_config_json, info_json;
+  std::string path;  // absolute
 };
 
 struct SessionState {

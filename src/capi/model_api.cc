@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 
 #include "base/log.h"
@@ -36,6 +37,11 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> Open(const char* path, const LoadOpt
   return checkpoint;
 }
 
+// Some options are judged with the file at hand; such messages begin so.
+absl::Status BlameFileOrOption(const absl::Status& status) {
+  return runtime::Message(status).starts_with("option ") ? status : BlameFile(status);
+}
+
 absl::StatusOr<std::string> ReadIfPresent(const runtime::ByteSource& source,
                                           std::string_view file) {
   auto text = runtime::ReadAll(source, file, kConfigLimit);
@@ -66,7 +72,8 @@ absl::StatusOr<std::shared_ptr<ModelState>> LoadModel(const char* path, const Lo
                           ReadIfPresent(checkpoint->source(), "generation_config.json"));
   MOSSRT_RETURN_IF_ERROR(FindTokenizer(checkpoint->source(), state.get()));
   auto model = runtime::Model::Load(*checkpoint, options, monitor);
-  if (!model.ok()) return BlameFile(model.status());
+  if (!model.ok()) return BlameFileOrOption(model.status());
+  state->path = std::filesystem::absolute(path).string();
   state->model = *std::move(model);
   state->info_json = InfoJson(*state, path, options.backend);
   using runtime::LogLevel;
@@ -121,7 +128,7 @@ mossrt_error* mossrt_model_inspect(const char* path, const mossrt_options* o, ch
     MOSSRT_ASSIGN_OR_RETURN(const LoadOptions options, LoadOptionsOf(o));
     MOSSRT_ASSIGN_OR_RETURN(const auto checkpoint, Open(path, options));
     auto plan = PlanModel(*checkpoint, options);
-    if (!plan.ok()) return BlameFile(plan.status());
+    if (!plan.ok()) return BlameFileOrOption(plan.status());
     Json result = PlanJson(*plan);
     result["version"] = MOSSRT_VERSION_TEXT;
     result["file"] = path;
@@ -133,6 +140,20 @@ mossrt_error* mossrt_model_inspect(const char* path, const mossrt_options* o, ch
       result["notes"].push_back(Cat("no tokenizer: ", Message(tokenizer.status())));
     }
     return GiveText(DumpJson(result), json, len);
+  });
+}
+
+mossrt_error* mossrt_model_save_packed(const mossrt_model* model, const char* path,
+                                       mossrt_monitor* m) {
+  return Guard(__func__, [&]() -> absl::Status {
+    MOSSRT_NEED(model);
+    MOSSRT_NEED(path);
+    const Use use(m == nullptr ? nullptr : &m->state->in_use, Use::kExclusive);
+    if (!use.held()) return Busy("monitor");
+    const ModelState& state = *model->state;
+    MOSSRT_ASSIGN_OR_RETURN(const auto files, OpenModelFiles(state.path));
+    return SavePacked(*state.model, *files, path, {.made_by = "mossrt " MOSSRT_VERSION_TEXT},
+                      m == nullptr ? nullptr : &m->state->monitor);
   });
 }
 

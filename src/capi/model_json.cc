@@ -71,12 +71,20 @@ Json PlanJson(const runtime::ModelPlan& plan) {
   json["memory"] = {
       {"weights", need.weights},
       {"embedding", need.embedding},
+      {"mapped", need.mapped},
       {"vectors", need.vectors},
       {"loading", need.loading},
       {"kv_per_token", need.kv_per_token},
       {"kv_full_context", need.kv_per_token * static_cast<std::uint64_t>(p.max_positions)},
       {"available", need.available},
       {"limited_by", need.limited_by}};
+  json["packed"] = nullptr;
+  if (plan.packed) {
+    json["packed"] = {{"made_by", plan.packed->made_by},
+                      {"made_from", plan.packed->name},
+                      {"dtype", plan.packed->dtype},
+                      {"overrides", plan.packed->overrides}};
+  }
   json["notes"] = plan.notes;
   return json;
 }

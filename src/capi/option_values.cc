@@ -62,6 +62,7 @@ absl::StatusOr<runtime::LoadOptions> LoadOptionsOf(const mossrt_options* o) {
       {"threads", [](const Json& v, Options* out) { out->threads = v.get<int>(); }},
       {"verify_crc", [](const Json& v, Options* out) { out->verify_crc = v.get<bool>(); }},
       {"huge_pages", [](const Json& v, Options* out) { out->huge_pages = v.get<bool>(); }},
+      {"mmap", [](const Json& v, Options* out) { out->mmap = v.get<bool>(); }},
       {"memory_limit",
        [](const Json& v, Options* out) { out->memory_limit = v.get<std::uint64_t>(); }},
   };

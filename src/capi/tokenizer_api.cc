@@ -6,6 +6,7 @@
 #include "capi/option_values.h"
 #include "capi/tokenizer_state.h"
 #include "mossrt/mossrt.h"
+#include "mossrt/runtime/checkpoint.h"
 
 namespace mossrt::capi {
 
@@ -68,7 +69,7 @@ mossrt_error* mossrt_tokenizer_load(const char* path, const mossrt_options* o,
     MOSSRT_NEED(path);
     MOSSRT_NEED(out);
     MOSSRT_ASSIGN_OR_RETURN(const TokenizerOptions options, TokenizerOptionsOf(o));
-    MOSSRT_ASSIGN_OR_RETURN(const auto source, OpenDirectory(path));
+    MOSSRT_ASSIGN_OR_RETURN(const auto source, OpenModelFiles(path));
     auto tokenizer = std::make_unique<mossrt_tokenizer>();
     MOSSRT_ASSIGN_OR_RETURN(tokenizer->state, LoadTokenizerState(*source, options));
     *out = tokenizer.release();

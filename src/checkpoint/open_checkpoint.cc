@@ -166,8 +166,8 @@ class FileCheckpoint final : public Checkpoint {
 }  // namespace
 
 const std::string& Checkpoint::quantize_config_json() const {
-  static const std::string none;
-  return none;
+  static const auto* none = new std::string;
+  return *none;
 }
 
 absl::StatusOr<std::unique_ptr<Checkpoint>> OpenCheckpoint(std::unique_ptr<ByteSource> source) {
@@ -175,11 +175,6 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> OpenCheckpoint(std::unique_ptr<ByteS
   auto checkpoint = std::make_unique<FileCheckpoint>(std::move(source));
   MOSSRT_RETURN_IF_ERROR(checkpoint->Open());
   return checkpoint;
-}
-
-absl::StatusOr<std::unique_ptr<Checkpoint>> OpenCheckpoint(const std::string& directory) {
-  MOSSRT_ASSIGN_OR_RETURN(std::unique_ptr<ByteSource> source, OpenDirectory(directory));
-  return OpenCheckpoint(std::move(source));
 }
 
 }  // namespace mossrt::runtime

@@ -23,9 +23,12 @@ constexpr OptionInfo kLoad[] = {
     {"threads", OptionType::kInt, "0", 0, 1024, "", "0.1",
      "Threads that compute; 0: physical cores that affinity mask and cgroup quota allow."},
     {"verify_crc", OptionType::kBool, "true", 0, 0, "", "0.1",
-     "Compare the checksums of zip archives while reading."},
+     "Compare the checksums of zip archives and packed files while reading."},
     {"huge_pages", OptionType::kBool, "true", 0, 0, "", "0.1",
      "Ask the kernel for huge pages for weights."},
+    {"mmap", OptionType::kBool, "false", 0, 0, "", "0.2",
+     "Of a packed file: use its pages as they are, shared with other processes, instead of reading "
+     "it. The file must not be cut short meanwhile."},
     {"memory_limit", OptionType::kInt, "0", 0, kMaxInt, "", "0.1",
      "Bytes the model may take; 0: what the machine and its cgroup have."},
 };

@@ -120,6 +120,19 @@ WeightFormat FormatOfRole(Role role, const WeightFormat& format) {
   return outer && format.integers() ? Integers(8, 128) : format;
 }
 
+WeightFormat MostFrequent(const std::vector<WeightRule>& rules,
+                          const std::vector<WeightFormat>& held) {
+  std::map<std::string, std::int64_t> elements;
+  WeightFormat most;
+  for (std::size_t i = 0; i < rules.size(); ++i) {
+    if (!rules[i].matrix() || rules[i].layer < 0) continue;
+    std::int64_t& sum = elements[FormatName(held[i])];
+    if (__builtin_add_overflow(sum, rules[i].rows * rules[i].cols, &sum)) sum = INT64_MAX;
+    if (sum >= elements[FormatName(most)]) most = held[i];
+  }
+  return most;
+}
+
 std::string FormatsText(const std::vector<WeightRule>& rules, const std::vector<WeightFormat>& held,
                         const WeightFormat& most) {
   // By role; a role whose layers differ is told by a hash of all of them.

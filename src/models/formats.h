@@ -54,6 +54,10 @@ WeightFormat KeepIntegers(const WeightFormat& stored, const WeightFormat& asked)
 // keep 8 bits.
 WeightFormat FormatOfRole(Role role, const WeightFormat& format);
 
+// What most elements of the layers' matrices are held as.
+WeightFormat MostFrequent(const std::vector<WeightRule>& rules,
+                          const std::vector<WeightFormat>& held);
+
 // "int4-g64 embedding=int8-g128 head=int8-g128": the formats of all matrices, most frequent first.
 std::string FormatsText(const std::vector<WeightRule>& rules, const std::vector<WeightFormat>& held,
                         const WeightFormat& most);

@@ -54,6 +54,8 @@ absl::StatusOr<std::unique_ptr<Model::Impl>> LoadImpl(const Checkpoint& checkpoi
                                                       const LoadOptions& options, ThreadTeam* lent,
                                                       Monitor* monitor) {
   auto impl = std::make_unique<Model::Impl>();
+  impl->asked.dtype = options.dtype;
+  impl->asked.overrides = options.overrides;
   MOSSRT_ASSIGN_OR_RETURN(impl->backend, CreateBackend(options.backend));
   MOSSRT_ASSIGN_OR_RETURN(impl->plan, PlanFor(checkpoint, options, *impl->backend));
   MOSSRT_RETURN_IF_ERROR(CheckMemory(impl->plan.need, impl->plan.params));
@@ -126,57 +128,10 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const Checkpoint& checkpoint,
   return std::make_unique<Model>(std::move(impl));
 }
 
-namespace {
-
-// The matrix or vector a rule loads into. Null vectors mean "this is a matrix".
-struct Held {
-  const Linear* matrix = nullptr;
-  const std::vector<float>* vector = nullptr;
-};
-
-Held Find(const Weights& w, const WeightRule& rule) {
-  const LayerWeights* layer =
-      rule.layer < 0 ? nullptr : &w.layers[static_cast<std::size_t>(rule.layer)];
-  const auto linear = [&](const Linear& l) {
-    return rule.bias ? Held{.vector = &l.bias} : Held{.matrix = &l};
-  };
-  const auto norm = [&](const NormVectors& n) {
-    return Held{.vector = rule.bias ? &n.bias : &n.weight};
-  };
-  switch (rule.role) {
-    case Role::kNorm1:
-      return norm(layer->norm1);
-    case Role::kNorm2:
-      return norm(layer->norm2);
-    case Role::kFinalNorm:
-      return norm(w.final_norm);
-    case Role::kQ:
-      return linear(layer->q);
-    case Role::kK:
-      return linear(layer->k);
-    case Role::kV:
-      return linear(layer->v);
-    case Role::kAttnOut:
-      return linear(layer->attn_out);
-    case Role::kMlpUp:
-      return linear(layer->mlp_up);
-    case Role::kMlpGate:
-      return linear(layer->mlp_gate);
-    case Role::kMlpDown:
-      return linear(layer->mlp_down);
-    case Role::kEmbedding:
-    case Role::kHead:
-      return linear(w.head);
-  }
-  return {};
-}
-
-}  // namespace
-
 absl::StatusOr<std::vector<float>> Model::ReadTensor(const std::string& name,
                                                      std::vector<std::int64_t>* shape) const {
   const cpu::FloatModeGuard float_mode;
-  const Impl& m = *impl_;
+  Impl& m = *impl_;
   std::vector<float> out, row;
   for (const WeightRule& rule : WeightRules(m.plan.spec, m.plan.params)) {
     if (rule.tensor != name) continue;
@@ -189,16 +144,15 @@ absl::StatusOr<std::vector<float>> Model::ReadTensor(const std::string& name,
     const std::vector<std::int64_t> map =
         rule.qkv_part == 0 ? std::vector<std::int64_t>{}
                            : QkvRowMap(m.plan.spec, m.plan.params, rule.qkv_part);
-    const Held held = Find(m.weights, rule);
-    const bool table = rule.role == Role::kEmbedding && !m.plan.params.tied_head;
+    const WeightSlot slot = SlotOf(m.weights, rule, m.plan.params.tied_head);
     row.resize(static_cast<std::size_t>(rule.cols));
     for (std::int64_t r = 0; r < rule.rows; ++r) {
-      if (held.vector != nullptr) {
-        row[0] = (*held.vector)[static_cast<std::size_t>(r)];
-      } else if (table) {
+      if (slot.vector != nullptr) {
+        row[0] = (*slot.vector)[static_cast<std::size_t>(r)];
+      } else if (slot.matrix == nullptr) {
         m.weights.embedding.Row(r, row.data());
       } else {
-        m.backend->ReadRow(*held.matrix->weight, r, row.data());
+        m.backend->ReadRow(*slot.matrix->weight, r, row.data());
       }
       const std::int64_t to = map.empty() ? r : map[static_cast<std::size_t>(r)];
       for (std::int64_t c = 0; c < rule.cols; ++c) {

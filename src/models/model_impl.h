@@ -20,6 +20,7 @@ struct Model::Impl {
   RopeTable rope;
   std::vector<std::int64_t> rotary_order;  // dimension of ours -> the checkpoint's, or empty
   std::string numerics;
+  PackedOrigin asked;  // the options of loading that a packed file tells
 
   const HyperParams& params() const { return plan.params; }
   void EmbeddingRow(std::int64_t token, float* out) const {

@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "models/formats.h"
 #include "models/gptq_tensors.h"
+#include "models/packed_model.h"
 #include "models/quantization.h"
 #include "models/weight_sources.h"
 #include "models/weights.h"
@@ -116,9 +117,8 @@ absl::StatusOr<ModelPlan> Plan(const Checkpoint& checkpoint, const LoadOptions& 
   }
 
   std::map<std::string, std::string> uses, formats;
-  std::set<std::string> different;               // held in another format than asked
-  std::set<std::string> kept, rounded;           // integers of the file
-  std::map<std::string, std::int64_t> elements;  // of the layers' matrices, by format
+  std::set<std::string> different;      // held in another format than asked
+  std::set<std::string> kept, rounded;  // integers of the file
   for (std::size_t i = 0; i < rules.size(); ++i) {
     const WeightRule& rule = rules[i];
     std::string& use = uses[rule.tensor];
@@ -170,20 +170,14 @@ absl::StatusOr<ModelPlan> Plan(const Checkpoint& checkpoint, const LoadOptions& 
                                FormatName(held), "; the override \"", name, "=", FormatName(file),
                                "\" keeps it"));
     }
-    if (rule.layer < 0) continue;
-    std::int64_t& sum = elements[FormatName(held)];
-    sum = AddSizes(sum, rule.rows * rule.cols);
-    if (sum >= elements[FormatName(plan.format)]) plan.format = held;
   }
+  plan.format = MostFrequent(rules, plan.held);
   MOSSRT_RETURN_IF_ERROR(overrides.CheckUsed());
   for (const std::string& difference : different) {
     plan.notes.push_back(Cat("backend ", backend.name(), " holds ", difference));
   }
   plan.notes.insert(plan.notes.end(), kept.begin(), kept.end());
   plan.notes.insert(plan.notes.end(), rounded.begin(), rounded.end());
-  plan.need.vectors +=
-      static_cast<std::uint64_t>(plan.params.max_positions * plan.params.rotary_dim) *
-      sizeof(float);
   for (const auto& [name, info] : checkpoint.tensors()) {
     const auto part = stored.parts.find(name);
     const auto use = uses.find(part == stored.parts.end() ? name : part->second.first);
@@ -200,23 +194,35 @@ absl::StatusOr<ModelPlan> Plan(const Checkpoint& checkpoint, const LoadOptions& 
       static_cast<std::uint64_t>(threads) *
       (static_cast<std::uint64_t>(2 * std::max(kSlabBytes, 16 * 8 * cols) + 16 * 6 * cols) +
        stored.scratch);
-  const KvShape kv{plan.params.layers, plan.params.kv_heads, plan.params.head_dim, DType::kF32};
-  plan.need.kv_per_token = kv.BlockBytes() / kKvBlockTokens;
-  const MemoryInfo memory = AvailableMemory();
-  plan.need.available = memory.available;
-  plan.need.limited_by = memory.limited_by;
-  if (options.memory_limit > 0 && options.memory_limit < plan.need.available) {
-    plan.need.available = options.memory_limit;
-    plan.need.limited_by = "option";
-  }
+  PlanMachine(options, &plan);
   return plan;
 }
 
 }  // namespace
 
+void PlanMachine(const LoadOptions& options, ModelPlan* plan) {
+  const HyperParams& p = plan->params;
+  plan->need.vectors += static_cast<std::uint64_t>(p.max_positions * p.rotary_dim) * sizeof(float);
+  const KvShape kv{p.layers, p.kv_heads, p.head_dim, DType::kF32};
+  plan->need.kv_per_token = kv.BlockBytes() / kKvBlockTokens;
+  const MemoryInfo memory = AvailableMemory();
+  plan->need.available = memory.available;
+  plan->need.limited_by = memory.limited_by;
+  if (options.memory_limit > 0 && options.memory_limit < plan->need.available) {
+    plan->need.available = options.memory_limit;
+    plan->need.limited_by = "option";
+  }
+}
+
 absl::StatusOr<ModelPlan> PlanFor(const Checkpoint& checkpoint, const LoadOptions& options,
                                   const GemmBackend& backend) {
   try {
+    if (checkpoint.packed() != nullptr) return PlanPacked(checkpoint, options, backend);
+    if (options.mmap) {
+      return absl::InvalidArgumentError(Cat("option mmap: only packed files can be mapped, and ",
+                                            checkpoint.source().name(),
+                                            " is a checkpoint; write one with mossrt convert"));
+    }
     return Plan(checkpoint, options, backend);
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError(

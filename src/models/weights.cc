@@ -8,6 +8,7 @@
 #include "base/cat.h"
 #include "base/half.h"
 #include "base/status.h"
+#include "models/packed_model.h"
 #include "models/quantization.h"
 #include "models/weight_sources.h"
 #include "mossrt/runtime/kernel_table.h"
@@ -83,50 +84,16 @@ class Loader {
     return part == 'q' ? q_map_ : part == 'k' ? k_map_ : v_map_;
   }
 
-  LayerWeights& Layer(const WeightRule& rule) {
-    return weights_.layers[static_cast<std::size_t>(rule.layer)];
-  }
-
-  NormVectors& Norm(const WeightRule& rule) {
-    if (rule.role == Role::kFinalNorm) return weights_.final_norm;
-    return rule.role == Role::kNorm1 ? Layer(rule).norm1 : Layer(rule).norm2;
-  }
-
-  Linear& Matrix(const WeightRule& rule) {
-    switch (rule.role) {
-      case Role::kQ:
-        return Layer(rule).q;
-      case Role::kK:
-        return Layer(rule).k;
-      case Role::kV:
-        return Layer(rule).v;
-      case Role::kAttnOut:
-        return Layer(rule).attn_out;
-      case Role::kMlpUp:
-        return Layer(rule).mlp_up;
-      case Role::kMlpGate:
-        return Layer(rule).mlp_gate;
-      case Role::kMlpDown:
-        return Layer(rule).mlp_down;
-      default:
-        return weights_.head;
-    }
-  }
-
   absl::Status LoadOne(const WeightRule& rule, const WeightFormat& held, WeightArena& arena) {
-    const bool norm =
-        rule.role == Role::kNorm1 || rule.role == Role::kNorm2 || rule.role == Role::kFinalNorm;
+    const WeightSlot slot = SlotOf(weights_, rule, plan_.params.tied_head);
     const std::vector<std::int64_t>* map = rule.qkv_part == 0 ? nullptr : &Map(rule.qkv_part);
-    if (norm || rule.bias) {
+    if (slot.vector != nullptr) {
       const CheckpointMatrix source(checkpoint_, rule, map,
                                     options_.verify_crc ? &ledger_ : nullptr, monitor_);
-      if (norm) return ReadVector(source, rule.bias ? &Norm(rule).bias : &Norm(rule).weight);
-      return ReadVector(source, &Matrix(rule).bias);
+      return ReadVector(source, slot.vector);
     }
     MOSSRT_ASSIGN_OR_RETURN(const auto source, sources_.Open(rule, map));
-    // A tied head is the embedding matrix packed for products; its rows serve as the table too.
-    if (rule.role == Role::kEmbedding && !plan_.params.tied_head)
-      return ReadEmbedding(*source, held);
+    if (slot.matrix == nullptr) return ReadEmbedding(*source, held);
     PackRequest request{.source = source.get(),
                         .format = held,
                         .arena = &arena,
@@ -136,7 +103,7 @@ class Loader {
                                           done_ + static_cast<std::uint64_t>(bytes), total_);
                             },
                         .monitor = monitor_};
-    MOSSRT_ASSIGN_OR_RETURN(Matrix(rule).weight, backend_.Pack(request, team_));
+    MOSSRT_ASSIGN_OR_RETURN(slot.matrix->weight, backend_.Pack(request, team_));
     return absl::OkStatus();
   }
 
@@ -191,6 +158,45 @@ class Loader {
 };
 
 }  // namespace
+
+WeightSlot SlotOf(Weights& weights, const WeightRule& rule, bool tied_head) {
+  LayerWeights* layer =
+      rule.layer < 0 ? nullptr : &weights.layers[static_cast<std::size_t>(rule.layer)];
+  const auto linear = [&](Linear& l) {
+    return rule.bias ? WeightSlot{.vector = &l.bias} : WeightSlot{.matrix = &l};
+  };
+  const auto norm = [&](NormVectors& n) {
+    return WeightSlot{.vector = rule.bias ? &n.bias : &n.weight};
+  };
+  switch (rule.role) {
+    case Role::kNorm1:
+      return norm(layer->norm1);
+    case Role::kNorm2:
+      return norm(layer->norm2);
+    case Role::kFinalNorm:
+      return norm(weights.final_norm);
+    case Role::kQ:
+      return linear(layer->q);
+    case Role::kK:
+      return linear(layer->k);
+    case Role::kV:
+      return linear(layer->v);
+    case Role::kAttnOut:
+      return linear(layer->attn_out);
+    case Role::kMlpUp:
+      return linear(layer->mlp_up);
+    case Role::kMlpGate:
+      return linear(layer->mlp_gate);
+    case Role::kMlpDown:
+      return linear(layer->mlp_down);
+    case Role::kEmbedding:
+      // A tied head is the embedding packed for products; its rows serve as the table too.
+      return tied_head ? linear(weights.head) : WeightSlot{};
+    case Role::kHead:
+      return linear(weights.head);
+  }
+  return {};
+}
 
 WeightFormat EmbeddingTable::HeldAs(DType file, const WeightFormat& wanted) {
   if (wanted.integers()) return Integers(8, 128);  // 4 bits save little of a table
@@ -266,6 +272,9 @@ absl::StatusOr<Weights> LoadWeights(const Checkpoint& checkpoint, const ModelPla
                                     const LoadOptions& options, GemmBackend& backend,
                                     ThreadTeam& team, Monitor* monitor) {
   try {
+    if (checkpoint.packed() != nullptr) {
+      return LoadPacked(*checkpoint.packed(), plan, options, backend, team, monitor);
+    }
     MOSSRT_ASSIGN_OR_RETURN(const QuantizationClaims claims, ReadQuantizationClaims(checkpoint));
     return Loader(checkpoint, plan, options, backend, team, monitor, claims.group_size()).Load();
   } catch (const std::bad_alloc&) {

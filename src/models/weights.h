@@ -56,6 +56,17 @@ struct Weights {
   std::uint64_t bytes = 0;  // packed, table and vectors
 };
 
+// The matrix or the vector that a rule loads into; the other is null. The lookup table of an
+// embedding that is no head has neither.
+struct WeightSlot {
+  Linear* matrix = nullptr;
+  std::vector<float>* vector = nullptr;
+};
+WeightSlot SlotOf(Weights& weights, const WeightRule& rule, bool tied_head);
+
+// What of a plan does not depend on where weights come from: cache, rotary table, memory there is.
+void PlanMachine(const LoadOptions& options, ModelPlan* plan);
+
 // PlanModel with the backend that will hold the weights.
 absl::StatusOr<ModelPlan> PlanFor(const Checkpoint& checkpoint, const LoadOptions& options,
                                   const GemmBackend& backend);

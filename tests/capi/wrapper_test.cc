@@ -1,4 +1,7 @@
 // mossrt.hpp: ownership, exceptions, ranges, callbacks that throw.
+#include <unistd.h>
+
+#include <filesystem>
 #include <ranges>
 #include <type_traits>
 
@@ -49,10 +52,11 @@ TEST(Wrapper, OptionStructsMatchTheTables) {
                                           .threads = 1,
                                           .verify_crc = true,
                                           .huge_pages = false,
+                                          .mmap = false,
                                           .memory_limit = 0,
                                           .overrides = {{"lm_head.*=float32"}}}),
             1u);
-  EXPECT_EQ(Described(mossrt::OptionKind::kLoad), 8u);
+  EXPECT_EQ(Described(mossrt::OptionKind::kLoad), 9u);
   EXPECT_EQ(KeysTaken(mossrt::TokenizerOptions{.added_tokens = "hf-4.25"}), 1u);
   EXPECT_EQ(Described(mossrt::OptionKind::kTokenizer), 1u);
   EXPECT_EQ(
@@ -223,6 +227,31 @@ TEST(Wrapper, TokenizerSamplerAndTensors) {
   EXPECT_EQ(Json::parse(mossrt::Model::Inspect(kPath))["architecture"], "moss");
   EXPECT_EQ(Json::parse(model.Info())["version"], mossrt::Version());
   EXPECT_TRUE(Json::parse(mossrt::SystemInfo()).contains("isa"));
+}
+
+TEST(Wrapper, PackedFilesStandInForTheDirectory) {
+  const auto path = std::filesystem::temp_directory_path() /
+                    ("mossrt-test-" + std::to_string(::getpid()) + ".mossrt");
+  const auto model = mossrt::Model::Load(kPath, {.dtype = "int8"});
+  model.SavePacked(path);
+  const auto packed = mossrt::Model::Load(path, {.mmap = true});
+  EXPECT_EQ(packed.ReadTensor("lm_head.weight").values, model.ReadTensor("lm_head.weight").values);
+  EXPECT_EQ(packed.Tokenizer().Encode("ab <eom>"), model.Tokenizer().Encode("ab <eom>"));
+  EXPECT_EQ(Json::parse(packed.Info())["numerics"], Json::parse(model.Info())["numerics"]);
+  EXPECT_EQ(Json::parse(mossrt::Model::Inspect(path))["packed"]["dtype"], "int8");
+  const auto code_of = [&](const mossrt::LoadOptions& options) {
+    try {
+      (void)mossrt::Model::Load(path, options);
+    } catch (const mossrt::Error& error) {
+      return error.code();
+    }
+    return mossrt::Code::kInternal;
+  };
+  EXPECT_EQ(code_of({.dtype = "float32"}), mossrt::Code::kInvalidArgument);
+  EXPECT_EQ(code_of({.backend = "reference"}), mossrt::Code::kInvalidArgument);
+  std::filesystem::resize_file(path, std::filesystem::file_size(path) - 1);
+  EXPECT_EQ(code_of({}), mossrt::Code::kFormat);
+  std::filesystem::remove(path);
 }
 
 // Plain dot products; counts its calls.

@@ -85,9 +85,9 @@ TEST(Options, ValuesAreChecked) {
   EXPECT_TRUE(fits("stop", "\"x\""));
   EXPECT_TRUE(fits("stop", "[\"x\", \"y\"]"));
   EXPECT_FALSE(fits("stop", "[1]"));
-  EXPECT_TRUE(CheckOption(OptionKind::kLoad, "dtype", "\"bfloat16\"").ok());
-  const std::string dtype = Text(CheckOption(OptionKind::kLoad, "dtype", "\"int3\""));
-  EXPECT_NE(dtype.find("auto, float32, float16, bfloat16"), std::string::npos) << dtype;
+  EXPECT_TRUE(CheckOption(OptionKind::kSession, "kv_dtype", "\"bfloat16\"").ok());
+  const std::string dtype = Text(CheckOption(OptionKind::kSession, "kv_dtype", "\"int3\""));
+  EXPECT_NE(dtype.find("float32, bfloat16, int8"), std::string::npos) << dtype;
 }
 
 // --- where values come from ---

@@ -41,7 +41,16 @@ def run(*arguments: Any, stdin: str | bytes = b"", code: int = 0) -> tuple[str, 
 
 def test_help_and_version() -> None:
     out, err = run("--help")
-    for command in ("generate", "chat", "tokenize", "inspect", "bench", "evaluate", "doctor"):
+    for command in (
+        "generate",
+        "chat",
+        "tokenize",
+        "inspect",
+        "convert",
+        "bench",
+        "evaluate",
+        "doctor",
+    ):
         assert command in out
         assert "--help" in run(command, "--help")[0]
     assert err == ""
@@ -421,3 +430,37 @@ def test_ctrl_c_stops_an_answer_and_the_chat_goes_on(terminal: Callable[..., Ter
     shown.wait_for("> ")
     shown.type("\x04")
     assert shown.exit_code() == 0
+
+
+def test_convert(tmp_path: Path) -> None:
+    packed = tmp_path / "tiny.mossrt"
+    out, err = run(
+        "convert", TRAINED, packed, "--dtype", "int8", "-o", "overrides=lm_head.*=float16"
+    )
+    assert out == ""
+    assert str(packed) in err
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny.mossrt"]
+    found = json.loads(run("inspect", packed, "--json")[0])
+    assert found["packed"]["made_from"] == TRAINED.name
+    assert found["packed"]["dtype"] == "int8"
+    assert found["packed"]["overrides"] == ["lm_head.*=float16"]
+    held = {tensor["name"]: tensor["held"] for tensor in found["tensors"]}
+    assert held["lm_head.weight"] == "float16"
+    assert "packed from" in run("inspect", packed)[0]
+    assert run("tokenize", packed, "Hello!") == run("tokenize", TRAINED, "Hello!")
+    ask = ("-n", "8", "--greedy", QUESTION)
+    run("convert", TRAINED, tmp_path / "plain", "--dtype", "int8")
+    plain = run("generate", tmp_path / "plain", *ask)[0]
+    assert plain == run("generate", TRAINED, *ask, "--dtype", "int8")[0]
+    assert "dtype auto" in run("generate", packed, *ask, "--dtype", "float32", code=2)[1]
+    assert "mossrt convert" in run("inspect", TRAINED / "config.json", code=3)[1]
+    run("convert", TRAINED, tmp_path / "none" / "x.mossrt", code=3)
+    run("convert", packed, packed, "--dtype", "int4", code=2)
+    precious = tmp_path / "precious"
+    precious.write_text("text")
+    run("convert", TRAINED, precious, code=2)
+    assert precious.read_text() == "text"
+    damaged = bytearray(packed.read_bytes())
+    damaged[-1] ^= 1
+    packed.write_bytes(damaged)
+    assert "checksum" in run("generate", packed, *ask, code=3)[1]

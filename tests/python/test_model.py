@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import mossrt
 from conftest import LLAMA, MOSS, TRAINED
@@ -321,3 +322,35 @@ def test_the_trained_model_answers() -> None:
     out = trained.generate(prompt, parse_special=True, do_sample=False, max_new_tokens=40)
     assert out.finish_reason == "stop_token"
     assert "MOSS" in out.text
+
+
+def test_save_packed(tmp_path: Path) -> None:
+    path = tmp_path / "m.mossrt"
+    stages: list[str] = []
+    source = mossrt.Model.from_pretrained(MOSS, dtype="int4")
+    source.save_packed(path, progress=lambda stage, done, total: stages.append(stage))
+    assert set(stages) == {"write"}
+    ids = np.arange(20, 40, dtype=np.int32)
+
+    def logits(model: mossrt.Model) -> NDArray[np.float32]:
+        with model.session() as s:
+            s.eval(ids, logits="all")
+            return np.array(s.logits)
+
+    for options in ({}, {"mmap": True}, {"mmap": True, "verify_crc": False}):
+        packed = mossrt.Model.from_pretrained(path, **options)  # type: ignore[arg-type]
+        assert packed.info["numerics"] == source.info["numerics"]
+        assert packed.info["packed"]["dtype"] == "int4"
+        np.testing.assert_array_equal(logits(packed), logits(source))
+        assert list(packed.tokenizer.encode("one two")) == list(source.tokenizer.encode("one two"))
+    assert mossrt.inspect(path)["packed"]["made_from"] == "moss"
+    # A tokenizer alone, and a copy of a model in another process, come from the file too.
+    assert len(mossrt.Tokenizer.from_pretrained(path)) == len(source.tokenizer)
+    np.testing.assert_array_equal(logits(pickle.loads(pickle.dumps(packed))), logits(source))
+    monitor = mossrt.Monitor()
+    monitor.cancel()
+    with pytest.raises(mossrt.Cancelled):
+        source.save_packed(tmp_path / "other", monitor=monitor)
+    with pytest.raises(ValueError, match="native"):
+        mossrt.Model.from_pretrained(MOSS, backend="reference").save_packed(tmp_path / "other")
+    assert [p.name for p in tmp_path.iterdir()] == ["m.mossrt"]

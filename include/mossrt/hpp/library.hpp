@@ -87,7 +87,7 @@ using ConstMatrix = BasicMatrix<const float>;
 struct LoadOptions {
   std::optional<std::string> dtype = {}, backend = {}, architecture = {};
   std::optional<std::int64_t> threads = {};
-  std::optional<bool> verify_crc = {}, huge_pages = {};
+  std::optional<bool> verify_crc = {}, huge_pages = {}, mmap = {};
   std::optional<std::uint64_t> memory_limit = {};
   std::optional<std::vector<std::string>> overrides = {};  // "pattern=format"
   std::string more_json = {};
@@ -218,7 +218,8 @@ class Options {
   explicit Options(const LoadOptions& o) : Options(OptionKind::kLoad) {
     Set("dtype", o.dtype).Set("backend", o.backend).Set("architecture", o.architecture);
     Set("threads", o.threads).Set("verify_crc", o.verify_crc).Set("huge_pages", o.huge_pages);
-    Set("memory_limit", o.memory_limit).Set("overrides", o.overrides).Merge(o.more_json);
+    Set("mmap", o.mmap).Set("memory_limit", o.memory_limit).Set("overrides", o.overrides);
+    Merge(o.more_json);
   }
   explicit Options(const TokenizerOptions& o) : Options(OptionKind::kTokenizer) {
     Set("added_tokens", o.added_tokens).Merge(o.more_json);

@@ -35,6 +35,10 @@ class Model {
       return mossrt_model_inspect(path.c_str(), o.get(), json, len);
     });
   }
+  // One file that Load reads faster than the checkpoint; appears whole or not at all.
+  void SavePacked(const std::string& path, Monitor* monitor = nullptr) const {
+    detail::Check(mossrt_model_save_packed(handle_.get(), path.c_str(), Monitor::Get(monitor)));
+  }
   std::string_view Info() const {  // JSON
     const char* json = nullptr;
     std::size_t len = 0;

@@ -85,6 +85,7 @@ struct HyperParams {
   Residual residual = Residual::kSequential;
   Activation activation = Activation::kNone;
   bool tied_head = false;
+  friend bool operator==(const HyperParams&, const HyperParams&) = default;
 };
 
 // The built-in specs (moss, codegen, codegen2, llama) and those registered, in this order.

@@ -1,6 +1,7 @@
 // Where the files of a checkpoint come from. Owned by src/base.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -26,6 +27,12 @@ class ByteSource {
   // Exactly out.size() bytes from `offset`; anything less is an error.
   virtual absl::Status Read(std::string_view file, std::uint64_t offset,
                             std::span<std::uint8_t> out) const = 0;
+  // The bytes [offset, offset + size) as read-only pages that processes share; `offset` is a
+  // multiple of the page size. kUnimplemented where there is no file of the system behind it.
+  // Whoever cuts the file short later ends the process, so only on request.
+  virtual absl::StatusOr<std::shared_ptr<const std::byte>> Map(std::string_view file,
+                                                               std::uint64_t offset,
+                                                               std::uint64_t size) const;
 };
 
 // Symbolic links are followed (a hub cache is made of them). A name that is empty, "." or "..", or

@@ -41,6 +41,8 @@ struct TensorInfo {
   bool contiguous() const;
 };
 
+class PackedFile;
+
 class Checkpoint {
  public:
   virtual ~Checkpoint() = default;
@@ -58,13 +60,22 @@ class Checkpoint {
   // row. Many threads at once. Views with strides are gathered.
   virtual absl::Status ReadRows(const TensorInfo& tensor, std::int64_t first, std::int64_t rows,
                                 std::span<std::uint8_t> out) const = 0;
+  // Null, or the file whose weights are packed already (docs/packed-file.md): tensors() is empty
+  // then, and Model::Load and PlanModel read the rest.
+  virtual const PackedFile* packed() const { return nullptr; }
 };
 
 // Opens config.json and whatever weights stand beside it: model.safetensors(.index.json), else
 // pytorch_model.bin(.index.json), else misnamed shards; reads headers only, compares every
 // byte range with its file's size; nothing is allocated that a header merely claims.
 absl::StatusOr<std::unique_ptr<Checkpoint>> OpenCheckpoint(std::unique_ptr<ByteSource> source);
-absl::StatusOr<std::unique_ptr<Checkpoint>> OpenCheckpoint(const std::string& directory);
+// By path: a directory as above, or a packed file.
+absl::StatusOr<std::unique_ptr<Checkpoint>> OpenCheckpoint(const std::string& path);
+// File `file` of `folder`, which must be a packed one.
+absl::StatusOr<std::unique_ptr<Checkpoint>> OpenPacked(std::unique_ptr<ByteSource> folder,
+                                                       const std::string& file);
+// Only the small files (config.json, the tokenizer's) of what OpenCheckpoint opens.
+absl::StatusOr<std::unique_ptr<ByteSource>> OpenModelFiles(const std::string& path);
 
 // Collects CRCs of slabs as they are read (any order, any thread) and judges whole storages at the
 // end. Slabs that do not tile a storage exactly are judged by reading that storage once more.

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -27,8 +28,9 @@ struct LoadOptions {
   std::string backend = "native";
   std::string architecture{};  // empty: by config.json
   int threads = 0;             // 0: DefaultThreads()
-  bool verify_crc = true;      // compare zip checksums while reading
+  bool verify_crc = true;      // compare checksums of zip archives and packed files while reading
   bool huge_pages = true;
+  bool mmap = false;               // of a packed file: pages shared between processes, not read
   std::uint64_t memory_limit = 0;  // bytes; 0: what the machine and its cgroup have
 };
 
@@ -37,6 +39,7 @@ struct MemoryNeed {
   std::uint64_t weights = 0;       // packed matrices
   std::uint64_t vectors = 0;       // norms, biases, rotary table
   std::uint64_t embedding = 0;     // the lookup table, unless the head serves as one
+  std::uint64_t mapped = 0;        // both, if they are pages of a file instead (option mmap)
   std::uint64_t loading = 0;       // slabs of all threads, freed afterwards
   std::uint64_t kv_per_token = 0;  // float32 cache
   std::uint64_t available = 0;     // what this process may still take
@@ -52,6 +55,14 @@ struct TensorPlan {
   std::string held{};  // name of the format in memory, or empty
 };
 
+// What a packed file was made from, and how.
+struct PackedOrigin {
+  std::string made_by{};  // program and version
+  std::string name{};     // of the checkpoint
+  std::string dtype{};    // the options that were given
+  std::vector<std::string> overrides{};
+};
+
 // All that is known from the headers, before any weight is read: the first half of loading, and
 // `inspect`.
 struct ModelPlan {
@@ -63,6 +74,7 @@ struct ModelPlan {
   std::vector<TensorPlan> tensors{};
   MemoryNeed need;
   std::vector<std::string> notes{};
+  std::optional<PackedOrigin> packed{};  // if the file holds packed weights
 };
 absl::StatusOr<ModelPlan> PlanModel(const Checkpoint& checkpoint, const LoadOptions& options);
 
@@ -136,5 +148,17 @@ class Model {
  private:
   std::unique_ptr<Impl> impl_;
 };
+
+struct SaveOptions {
+  std::string made_by = "mossrt";  // program and version, for whoever inspects the file
+  std::string name{};              // of the checkpoint; empty: the last part of the name of `files`
+};
+
+// Writes one file (docs/packed-file.md) that OpenCheckpoint and Model::Load read faster than the
+// checkpoint, to equal logits. `files`: where config.json and the tokenizer's files are, which go
+// along (OpenModelFiles). A file that is no packed model is not replaced; a process killed while it
+// writes leaves what was there. Only backends with a layout_version (native) can do it.
+absl::Status SavePacked(const Model& model, const ByteSource& files, const std::string& path,
+                        const SaveOptions& options, Monitor* monitor);
 
 }  // namespace mossrt::runtime

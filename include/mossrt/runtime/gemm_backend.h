@@ -78,6 +78,16 @@ class PackedWeight {
   WeightFormat format_;
 };
 
+// What a packed weight is beside its bytes: with both a backend takes it up again from a file.
+struct SavedWeight {
+  std::int64_t rows = 0, cols = 0;
+  WeightFormat format{};
+  std::int64_t groups = 0;  // integers: groups of inputs
+  // Integers: for each place of each group the input that stands there, -1 for none. Empty: inputs
+  // as they come.
+  std::vector<std::int32_t> order{};
+};
+
 // An input in the form a backend multiplies: rounded or rearranged once, read by all matrices of
 // the same kind.
 class PreparedInput {
@@ -128,6 +138,17 @@ class GemmBackend {
   virtual std::size_t PackedBytes(const WeightSource& source, const WeightFormat& held) const = 0;
   virtual absl::StatusOr<std::unique_ptr<PackedWeight>> Pack(const PackRequest& request,
                                                              ThreadTeam& team) = 0;
+  // Version of what the bytes of packed weights mean, the same on every machine; 0: they cannot be
+  // saved.
+  virtual std::uint32_t layout_version() const { return 0; }
+  // `bytes` receives what Pack took from the arena.
+  virtual absl::StatusOr<SavedWeight> Save(const PackedWeight& weight,
+                                           std::span<const std::byte>* bytes) const;
+  // How many bytes belong to such a weight, `order` apart; kInvalidArgument if there is none such.
+  virtual absl::StatusOr<std::size_t> SavedBytes(const SavedWeight& saved) const;
+  // A weight over those bytes, which it neither copies nor changes; `saved` is not trusted.
+  virtual absl::StatusOr<std::unique_ptr<PackedWeight>> TakeUp(SavedWeight saved,
+                                                               std::span<const std::byte> bytes);
   // One row of the matrix as float32 [cols]: embedding lookups in a tied head, reading weights
   // back.
   virtual void ReadRow(const PackedWeight& weight, std::int64_t row, float* out) const = 0;

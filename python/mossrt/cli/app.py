@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mossrt import _mossrt
-from mossrt.cli import bench, chat, doctor, evaluate, generate, inspect, tokenize
+from mossrt.cli import bench, chat, convert, doctor, evaluate, generate, inspect, tokenize
 
 app = typer.Typer(
     name="mossrt",
@@ -20,6 +20,7 @@ app.command("generate")(generate.run)
 app.command("chat")(chat.run)
 app.command("tokenize")(tokenize.run)
 app.command("inspect")(inspect.run)
+app.command("convert")(convert.run)
 app.command("bench")(bench.run)
 app.command("evaluate")(evaluate.run)
 app.command("doctor")(doctor.run)

@@ -35,7 +35,10 @@ _EXIT_CODES = {
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 ModelPath = Annotated[
-    str, typer.Argument(metavar="MODEL", help="Checkpoint directory, or owner/name of the hub.")
+    str,
+    typer.Argument(
+        metavar="MODEL", help="Checkpoint directory, packed file, or owner/name of the hub."
+    ),
 ]
 Dtype = Annotated[
     str, typer.Option(help="auto, float32, float16 or bfloat16; auto keeps the file's.")

@@ -56,7 +56,10 @@ def memory_terms(memory: dict[str, Any], positions: int) -> dict[str, int]:
 def print_summary(found: dict[str, Any]) -> None:
     params = found["hyper_params"]
     grid = Table(box=None, show_header=False, pad_edge=False)
-    grid.add_row("directory", found["file"])
+    grid.add_row("file" if found["packed"] else "directory", found["file"])
+    if packed := found["packed"]:
+        asked = ", ".join([packed["dtype"], *packed["overrides"]])
+        grid.add_row("packed from", f"{packed['made_from']} ({asked}) by {packed['made_by']}")
     kind = found["model_type"]
     same = found["architecture"] == kind
     grid.add_row("architecture", kind if same else f"{found['architecture']} (model_type {kind})")

@@ -37,6 +37,9 @@ class IntegerWeight final : public PackedWeight {
     return data_ + static_cast<std::size_t>(p) * panel_bytes_;
   }
   void ReadRow(std::int64_t row, float* out) const;
+  std::span<const std::byte> bytes() const {
+    return {data_, static_cast<std::size_t>(panels()) * panel_bytes_};
+  }
 
   // Which inputs it reads; the backend's number for equal `columns`.
   int input_kind = 0;

@@ -8,6 +8,7 @@
 #include "backends/epilogue.h"
 #include "backends/native/integer_weight.h"
 #include "backends/native/packed_weight.h"
+#include "backends/native/saved_weight.h"
 #include "base/cat.h"
 #include "base/status.h"
 
@@ -63,6 +64,16 @@ class NativeBackend final : public GemmBackend {
     weight->input_kind = KindOf(*weight);
     return weight;
   }
+  std::uint32_t layout_version() const override { return kNativeLayout; }
+  absl::StatusOr<SavedWeight> Save(const PackedWeight& weight,
+                                   std::span<const std::byte>* bytes) const override {
+    return SaveNative(weight, bytes);
+  }
+  absl::StatusOr<std::size_t> SavedBytes(const SavedWeight& saved) const override {
+    return SavedNativeBytes(saved);
+  }
+  absl::StatusOr<std::unique_ptr<PackedWeight>> TakeUp(SavedWeight saved,
+                                                       std::span<const std::byte> bytes) override;
   void ReadRow(const PackedWeight& weight, std::int64_t row, float* out) const override {
     if (weight.format().integers()) {
       static_cast<const IntegerWeight&>(weight).ReadRow(row, out);
@@ -116,6 +127,27 @@ int NativeBackend::KindOf(const IntegerWeight& weight) {
   }
   integer_inputs_.push_back({weight.cols(), columns});
   return kFirstIntegerKind + static_cast<int>(integer_inputs_.size()) - 1;
+}
+
+absl::StatusOr<std::unique_ptr<PackedWeight>> NativeBackend::TakeUp(
+    SavedWeight saved, std::span<const std::byte> bytes) {
+  MOSSRT_ASSIGN_OR_RETURN(const std::size_t size, SavedNativeBytes(saved));
+  if (bytes.size() != size) {
+    return absl::InvalidArgumentError(Cat("a matrix of [", saved.rows, ", ", saved.cols, "] in ",
+                                          FormatName(saved.format), " has ", size, " bytes, not ",
+                                          bytes.size()));
+  }
+  const std::int64_t rows = saved.rows, cols = saved.cols;
+  const WeightFormat format = saved.format;
+  if (!format.integers()) {
+    dense_inputs_ = true;
+    return std::make_unique<PanelWeight>(rows, cols, format.dtype, bytes.data());
+  }
+  MOSSRT_ASSIGN_OR_RETURN(ColumnGroups columns, SavedColumns(std::move(saved)));
+  auto weight =
+      std::make_unique<IntegerWeight>(rows, cols, format, std::move(columns), bytes.data());
+  weight->input_kind = KindOf(*weight);
+  return weight;
 }
 
 std::unique_ptr<PreparedInput> NativeBackend::CreatePrepared(std::int64_t max_rows,

@@ -20,6 +20,9 @@ class PanelWeight final : public PackedWeight {
     return data_ + static_cast<std::size_t>(p) * panel_bytes_;
   }
   void ReadRow(std::int64_t row, float* out) const;
+  std::span<const std::byte> bytes() const {
+    return {data_, static_cast<std::size_t>(panels()) * panel_bytes_};
+  }
 
   static std::size_t PanelBytes(std::int64_t cols, DType dtype);
 

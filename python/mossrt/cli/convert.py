@@ -1,0 +1,42 @@
+"""mossrt convert"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+import typer
+
+from mossrt.cli import common
+from mossrt.model import Model
+
+
+@common.command
+def run(
+    model: common.ModelPath,
+    out: Annotated[str, typer.Argument(metavar="OUT", help="The file to write, as moss.mossrt.")],
+    dtype: common.Dtype = "auto",
+    threads: common.Threads = None,
+    architecture: common.Architecture = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            "-o",
+            metavar="KEY=VALUE",
+            help="Any other load option; overrides=lm_head.*=float16, or a JSON list of such.",
+        ),
+    ] = None,
+) -> None:
+    """Writes one packed file, which every command takes in place of MODEL and loads faster.
+
+    It appears whole or not at all, and holds config.json and the tokenizer too.
+    """
+    options: dict[str, Any] = common.more_options(option)
+    if isinstance(options.get("overrides"), str):
+        options["overrides"] = [options["overrides"]]
+    loaded = Model.from_pretrained(
+        model, dtype, threads, progress=True, architecture=architecture, **options
+    )
+    loaded.save_packed(out, progress=True)
+    common.note(f"wrote {out}: {common.human_bytes(os.path.getsize(out))}")

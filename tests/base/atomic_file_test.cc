@@ -1,0 +1,138 @@
+#include "base/atomic_file.h"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "base/checksum.h"
+
+namespace mossrt::runtime {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::span<const std::uint8_t> Bytes(std::string_view text) {
+  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+}
+
+// Values published for the algorithm; the last is longer than a stripe of 32 bytes.
+TEST(Checksum, PublishedValues) {
+  EXPECT_EQ(Checksum::Of({}), 0xEF46DB3751D8E999u);
+  EXPECT_EQ(Checksum::Of(Bytes("a")), 0xD24EC4F1A98C6E5Bu);
+  EXPECT_EQ(Checksum::Of(Bytes("abc")), 0x44BC2CF5AD770999u);
+  EXPECT_EQ(Checksum::Of(Bytes("Nobody inspects the spammish repetition")), 0xFBCEA83C8A378BF1u);
+}
+
+TEST(Checksum, PiecesAreTheWhole) {
+  std::vector<std::uint8_t> bytes(1000);
+  for (std::size_t i = 0; i < bytes.size(); ++i)
+    bytes[i] = static_cast<std::uint8_t>(i * 37 + i / 9);
+  const std::span<const std::uint8_t> all(bytes);
+  Checksum pieces;
+  pieces.Add(all.first(32));
+  pieces.Add(all.subspan(32, 640));
+  EXPECT_EQ(pieces.Finish(all.subspan(672)), Checksum::Of(all));
+}
+
+class AtomicFileTest : public ::testing::TestWithParam<bool> {
+ protected:
+  void SetUp() override {
+    std::string path = (fs::temp_directory_path() / "mossrt-test-XXXXXX").string();
+    ASSERT_NE(mkdtemp(path.data()), nullptr);
+    folder_ = path;
+  }
+  void TearDown() override {
+    fs::permissions(folder_, fs::perms::owner_all);
+    fs::remove_all(folder_);
+  }
+  std::string File() const { return folder_ + "/out"; }
+  int Count() const {
+    return static_cast<int>(
+        std::distance(fs::directory_iterator(folder_), fs::directory_iterator()));
+  }
+  std::string Read() const {
+    std::ifstream in(File(), std::ios::binary);
+    std::stringstream text;
+    text << in.rdbuf();
+    return text.str();
+  }
+  absl::Status Put(std::string_view text) const {
+    auto file = AtomicFile::Create(File(), text.size(), GetParam());
+    if (!file.ok()) return file.status();
+    if (absl::Status s = file->Write(0, Bytes(text)); !s.ok()) return s;
+    return file->Commit();
+  }
+  std::string folder_;
+};
+
+TEST_P(AtomicFileTest, AppearsWhole) {
+  {
+    auto file = AtomicFile::Create(File(), 6, GetParam());
+    ASSERT_TRUE(file.ok()) << file.status();
+    ASSERT_TRUE(file->Write(3, Bytes("def")).ok());
+    EXPECT_FALSE(fs::exists(File()));
+    ASSERT_TRUE(file->Write(0, Bytes("abc")).ok());
+    const absl::Status status = file->Commit();
+    ASSERT_TRUE(status.ok()) << status;
+  }
+  EXPECT_EQ(Read(), "abcdef");
+  EXPECT_EQ(Count(), 1);
+  struct stat info;
+  ASSERT_EQ(stat(File().c_str(), &info), 0);
+  const mode_t mask = umask(0);
+  umask(mask);
+  EXPECT_EQ(info.st_mode & 0777u, 0666u & ~mask);
+}
+
+TEST_P(AtomicFileTest, Replaces) {
+  ASSERT_TRUE(Put("old").ok());
+  const absl::Status status = Put("newer");
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(Read(), "newer");
+  EXPECT_EQ(Count(), 1);
+}
+
+TEST_P(AtomicFileTest, AbandonedLeavesNothing) {
+  {
+    auto file = AtomicFile::Create(File(), 3, GetParam());
+    ASSERT_TRUE(file.ok() && file->Write(0, Bytes("abc")).ok());
+  }
+  EXPECT_EQ(Count(), 0);
+}
+
+TEST_P(AtomicFileTest, SaysWhatIsWrong) {
+  const auto error = [](const std::string& path, std::uint64_t size) {
+    return AtomicFile::Create(path, size, GetParam()).status();
+  };
+  EXPECT_TRUE(absl::IsNotFound(error(folder_ + "/none/out", 1))) << error(folder_ + "/none/out", 1);
+  EXPECT_TRUE(absl::IsInvalidArgument(error(folder_, 1)));
+  EXPECT_TRUE(absl::IsInvalidArgument(error(folder_ + "/", 1)));
+  EXPECT_TRUE(absl::IsInvalidArgument(error("", 1)));
+  // More than any disk has.
+  const absl::Status full = error(File(), std::uint64_t{1} << 50);
+  EXPECT_TRUE(absl::IsUnavailable(full)) << full;
+  EXPECT_NE(full.message().find("free some space"), absl::string_view::npos) << full;
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  rlimit limit = before;
+  limit.rlim_cur = 1000;
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  const absl::Status limited = error(File(), 1001);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  EXPECT_NE(limited.message().find("ulimit -f"), absl::string_view::npos) << limited;
+  EXPECT_EQ(Count(), 0);
+  if (geteuid() == 0) return;  // may write everywhere
+  fs::permissions(folder_, fs::perms::owner_read | fs::perms::owner_exec);
+  EXPECT_TRUE(absl::IsPermissionDenied(error(File(), 1))) << error(File(), 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, AtomicFileTest, ::testing::Values(true, false),
+                         [](const auto& info) { return info.param ? "Unnamed" : "Named"; });
+
+}  // namespace
+}  // namespace mossrt::runtime
