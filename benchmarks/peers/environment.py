@@ -17,6 +17,8 @@ SOURCE = HERE.parents[1]
 # The report's plot; make_models.py needs torch and transformers beside it.
 TOOLS = (TORCH, "transformers==5.23.0", "matplotlib==3.11.2")
 
+OFFLINE = {"HF_HUB_OFFLINE": "1"}  # converters get a folder and need no hub
+
 
 class CommandFailed(Exception):
     """A command that ended badly, with the last lines that it wrote."""
@@ -50,7 +52,10 @@ def call(command: list[str | Path], log: Path, env: dict[str, str] | None = None
         file.write(f"$ {' '.join(map(str, command))}\n")
         file.flush()
         done = subprocess.run(
-            command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})}
+            command,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **OFFLINE, **(env or {})},
         )
     if done.returncode != 0:
         end = " / ".join(log.read_text(errors="replace").strip().splitlines()[-2:])

@@ -38,7 +38,7 @@ def shape_table(rows: list[Row]) -> list[str]:
     head = ["engine", "bits per weight (head)", *(TITLES[metric] for metric in COLUMNS)]
     lines = [line(head), line(["---"] * len(head))]
     for row in rows:
-        bits = f"{row.run.format.bits:g} ({row.run.format.head:g})"
+        bits = f"{row.run.format.bits_on(row.shape):.4g} ({row.run.format.head:g})"
         name = f"**{row.name}**" if row.ours else row.name
         lines.append(line([name, bits, *(text(row.cells.get(metric)) for metric in COLUMNS)]))
     return lines

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench import Bench, raise_priority
 from engines import ENGINES, Run, all_runs
-from environment import SOURCE, TOOLS, Folders, build_ours, call, convert, install
+from environment import SOURCE, TOOLS, CommandFailed, Folders, build_ours, call, convert, install
 from report import markdown
 from shapes import MEASURED
 from summary import as_json, summarise
@@ -110,4 +110,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except CommandFailed as failure:
+        sys.exit(f"run.py cannot go on: {failure}")

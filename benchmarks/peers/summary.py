@@ -9,7 +9,7 @@ from typing import Any
 
 from bench import Record
 from engines import Run
-from shapes import SHAPES, Shape
+from shapes import SHAPES
 
 MAX_SPREAD = 0.15
 TOKENS = {"decode": 64, "batch8": 128, "prefill512": 512}
@@ -55,6 +55,7 @@ class Duel:
     shape: str
     family: str
     ours: str
+    variant: str
     metric: str
     value: float
     rival: str | None
@@ -62,9 +63,11 @@ class Duel:
     ratio: float | None
 
 
-def limit(metric: str, probe: dict[str, float], run: Run, shape: Shape) -> float:
+def limit(metric: str, probe: dict[str, float], run: Run, name: str) -> float:
     """Tokens a second that the probed bandwidth and arithmetic allow."""
-    read = (shape.layer_weights * run.format.bits + shape.head_weights * run.format.head) / 8
+    shape = SHAPES[name]
+    bits = run.format.bits_on(name)
+    read = (shape.layer_weights * bits + shape.head_weights * run.format.head) / 8
     bus = probe["gbs"] * 1e9 / read
     if metric == "decode":
         return bus
@@ -80,7 +83,7 @@ def steady(sample: Record, max_foreign: float) -> bool:
     return not moved and sample["foreign"] <= max_foreign
 
 
-def speed_cell(samples: list[Record], run: Run, shape: Shape, max_foreign: float) -> Cell | None:
+def speed_cell(samples: list[Record], run: Run, shape: str, max_foreign: float) -> Cell | None:
     """None if no sample was kept."""
     kept = [sample for sample in samples if steady(sample, max_foreign)]
     if not kept:
@@ -111,7 +114,7 @@ def summarise(records: Iterable[Record], max_foreign: float) -> list[Row]:
         row = Row(shape, Run(engine, variant), threads)
         for metric in SPEEDS:
             samples = [record for record in found if record["metric"] == metric]
-            cell = speed_cell(samples, row.run, SHAPES[shape], max_foreign)
+            cell = speed_cell(samples, row.run, shape, max_foreign)
             if cell:
                 row.cells[metric] = cell
             elif samples:
@@ -142,7 +145,17 @@ def duels(rows: list[Row]) -> list[Duel]:
         ]
         for metric, cell in ours.cells.items():
             values = {row.name: row.cells[metric].value for row in rivals if metric in row.cells}
-            duel = Duel(ours.shape, family, ours.name, metric, cell.value, None, None, None)
+            duel = Duel(
+                ours.shape,
+                family,
+                ours.name,
+                ours.run.variant,
+                metric,
+                cell.value,
+                rival=None,
+                rival_value=None,
+                ratio=None,
+            )
             if values:
                 best = (min if metric in COSTS else max)(values, key=lambda name: values[name])
                 duel.rival, duel.rival_value = best, values[best]
@@ -161,7 +174,7 @@ def as_json(rows: list[Row]) -> dict[str, Any]:
                 "engine": row.run.engine,
                 "variant": row.run.variant,
                 "family": row.run.format.family,
-                "bits_per_weight": row.run.format.bits,
+                "bits_per_weight": row.run.format.bits_on(row.shape),
                 "head_bits": row.run.format.head,
                 "threads": row.threads,
                 "cells": {metric: asdict(cell) for metric, cell in row.cells.items()},

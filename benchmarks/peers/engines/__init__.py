@@ -40,6 +40,10 @@ class Variant:
     head: float
     options: Options = field(default_factory=dict)
     files: str = ""
+    bits_elsewhere: dict[str, float] = field(default_factory=dict)  # shape -> bits that differ
+
+    def bits_on(self, shape: str) -> float:
+        return self.bits_elsewhere.get(shape, self.bits)
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,10 @@ class Spec:
 # The same block as a Phi-2 model: parallel attention and MLP behind one LayerNorm, GELU, partial
 # rotary embedding, biases in the MLP.
 AS_PHI = {"moss-slice": "phi-slice"}
+
+# OpenVINO's groups of 4 bits: a scale of 16 bits and a zero point of 4 for 128 weights, or for 64
+# where 128 do not divide a row.
+SMALL_GROUPS = {"llama-135m": 4.3125}
 
 ENGINES = {
     "mossrt": Spec(
@@ -97,9 +105,12 @@ ENGINES = {
         ),
         remove=("torchvision",),
         variants={
-            # Asymmetric groups of 128: a scale of 16 bits and a zero point of 4.
-            "int4": Variant("4 bits", 4.16, 8, {"bits": 4, "precision": "f32"}),
-            "int4-bf16": Variant("4 bits", 4.16, 8, {"bits": 4, "precision": "bf16"}, "int4"),
+            "int4": Variant(
+                "4 bits", 4.15625, 8, {"bits": 4, "precision": "f32"}, "", SMALL_GROUPS
+            ),
+            "int4-bf16": Variant(
+                "4 bits", 4.15625, 8, {"bits": 4, "precision": "bf16"}, "int4", SMALL_GROUPS
+            ),
             "int8": Variant("8 bits", 8, 8, {"bits": 8, "precision": "f32"}),
             "int8-bf16": Variant("8 bits", 8, 8, {"bits": 8, "precision": "bf16"}, "int8"),
             "bf16": Variant("16 bits", 16, 16, {"bits": 16, "precision": "bf16"}),
