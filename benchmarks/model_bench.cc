@@ -3,9 +3,10 @@
 //
 //   model_bench DIRECTORY [--dtype auto] [--threads 2] [--rounds 7] [--prefill 512] [--decode 32]
 //               [--batch 8]
+//   model_bench DIRECTORY --json [--dtype auto] [--threads 2]
 //
 // Medians over rounds; a round whose two probes differ by more than 15 % is dropped (shared
-// machines have weather).
+// machines have weather). With --json, what is asked for on standard input (answer_requests.h).
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -16,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "answer_requests.h"
 #include "base/page_buffer.h"
 #include "mossrt/runtime/decoder.h"
 #include "mossrt/runtime/kernel_table.h"
@@ -79,6 +81,15 @@ double TeamProducts(ThreadTeam& team, Arithmetic arithmetic) {
 int Fail(const absl::Status& status) {
   std::fprintf(stderr, "%s\n", std::string(status.message()).c_str());
   return 1;
+}
+
+int RunRequests(const std::string& directory, const LoadOptions& options) {
+  auto checkpoint = OpenCheckpoint(directory);
+  if (!checkpoint.ok()) return Fail(checkpoint.status());
+  const double start = Now();
+  auto loaded = Model::Load(**checkpoint, options, nullptr);
+  if (!loaded.ok()) return Fail(loaded.status());
+  return AnswerRequests(**loaded, Now() - start, stdin);
 }
 
 int Run(const std::string& directory, const LoadOptions& options, int rounds, int prefill,
@@ -202,14 +213,22 @@ int main(int argc, char** argv) {
   if (argc < 2) {
     std::fprintf(stderr,
                  "usage: model_bench DIRECTORY [--dtype T] [--threads N] [--rounds N] [--prefill "
-                 "N] [--decode N] [--batch N]\n");
+                 "N] [--decode N] [--batch N]\n"
+                 "       model_bench DIRECTORY --json [--dtype T] [--threads N]\n");
     return 2;
   }
   mossrt::runtime::LoadOptions options;
   options.threads = 2;
   int rounds = 7, prefill = 512, decode = 32, batch = 8;
-  for (int i = 2; i + 1 < argc; i += 2) {
+  bool requests = false;
+  for (int i = 2; i < argc; i += 2) {
     const std::string key = argv[i];
+    if (key == "--json") {
+      requests = true;
+      --i;
+      continue;
+    }
+    if (i + 1 == argc) break;
     if (key == "--dtype") options.dtype = argv[i + 1];
     if (key == "--threads") options.threads = std::atoi(argv[i + 1]);
     if (key == "--rounds") rounds = std::atoi(argv[i + 1]);
@@ -217,5 +236,6 @@ int main(int argc, char** argv) {
     if (key == "--decode") decode = std::atoi(argv[i + 1]);
     if (key == "--batch") batch = std::atoi(argv[i + 1]);
   }
+  if (requests) return mossrt::bench::RunRequests(argv[1], options);
   return mossrt::bench::Run(argv[1], options, rounds, prefill, decode, batch);
 }

@@ -1,0 +1,19 @@
+// The measurements of model_bench one at a time, for a program that interleaves them with others'.
+#pragma once
+
+#include <cstdio>
+
+#include "mossrt/runtime/decoder.h"
+
+namespace mossrt::bench {
+
+// Prints one line of JSON about the model, then one for every line of `requests`:
+//
+//   prefill N     N tokens into an empty sequence, until the logits of the last one exist
+//   decode N      N steps of one token, after a prompt of 8
+//   batch B N     N passes with one token each of B sequences, each after a prompt of 8
+//
+// {"seconds": s, "peak_rss": bytes}, or {"error": sentence} for a request that cannot be met.
+int AnswerRequests(const runtime::Model& model, double load_seconds, std::FILE* requests);
+
+}  // namespace mossrt::bench
