@@ -80,7 +80,7 @@ ENGINES = {
     "llama_cpp": Spec(
         title="llama.cpp",
         packages=("llama-cpp-python==0.3.36", "gguf==0.19.0"),
-        pip_env={"CMAKE_ARGS": "-DGGML_NATIVE=ON"},
+        pip_env={"CMAKE_ARGS": "-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF"},
         variants={
             "q4_0": Variant("4 bits", 4.5, 4.5, {"ftype": "LLAMA_FTYPE_MOSTLY_Q4_0"}),
             "q8_0": Variant("8 bits", 8.5, 8.5, {"ftype": "LLAMA_FTYPE_MOSTLY_Q8_0"}),
