@@ -140,7 +140,7 @@ TEST(HostilePacked, EveryValueOfTheManifest) {
                           UINT64_MAX,
                           1e300,
                           "x",
-                          "int4",
+                          "int4-g32",
                           true,
                           Json::array(),
                           Json::object(),
