@@ -156,6 +156,7 @@ TEST(HostilePacked, EveryValueOfTheManifest) {
         Json bad = manifest;
         const Json::json_pointer place(pointer);
         bad[place] = other;
+        if (bad == manifest) continue;  // flatten() shows an empty list as null
         const std::string text = bad.dump();
         if (text.size() > ManifestOf(file).size() + 30) continue;
         const absl::Status status = LoadBytes(WithManifest(file, text));
