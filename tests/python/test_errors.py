@@ -175,7 +175,7 @@ def test_wrong_prompts(model: mossrt.Model, prompt: Any, error: type[Exception],
         (lambda s: s.eval("text"), TypeError, "ids must be"),
         (lambda s: s.model.session(contxt=3), ValueError, "context"),
         (lambda s: s.model.session(context=10**9), ValueError, "context"),
-        (lambda s: s.model.session(kv_dtype="int8"), ValueError, "kv_dtype"),
+        (lambda s: s.model.session(kv_dtype="int4"), ValueError, "kv_dtype"),
         (lambda s: s.model.tensor("nothing"), FileNotFoundError, "nothing"),
     ],
 )

@@ -91,8 +91,8 @@ class CrcLedger {
   using Runner = std::function<void(const std::function<void(int thread, int threads)>& work)>;
   // kDataLoss naming file, tensor and offset of the first storage whose CRC is wrong. Storages that
   // must be read once more are shared out among the threads of `on_all_threads` (null: the calling
-  // one). `tick` (may be null) runs on thread 0 before each MiB; its error ends the check, as does a
-  // cancel by `monitor`, before the next MiB is read.
+  // one). `tick` (may be null) runs on thread 0 before each MiB; its error ends the check, as does
+  // a cancel by `monitor`, before the next MiB is read.
   absl::Status Check(const Runner& on_all_threads = nullptr,
                      const std::function<absl::Status()>& tick = nullptr,
                      const Monitor* monitor = nullptr) const;

@@ -84,8 +84,8 @@ class Packer {
 
   absl::Status Run(ThreadTeam& team) {
     if (const IntegerEncoding* integers = source_.integers()) {
-      // Slabs of four times the usual size: a file of [inputs, outputs] is read in pieces as long as
-      // a slab has rows.
+      // Slabs of four times the usual size: a file of [inputs, outputs] is read in pieces as long
+      // as a slab has rows.
       const std::int64_t row_bytes = (source_.cols() + 4 * integers->groups) / 4;
       return ForSlabs(request_, kPanelRows, row_bytes, team,
                       [&](std::int64_t first, std::int64_t count, std::vector<std::uint8_t>&) {
