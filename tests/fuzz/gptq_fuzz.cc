@@ -85,7 +85,7 @@ std::string File(const std::vector<Tensor>& tensors, std::string_view contents) 
 }
 
 void ReadAllIntegers(const Checkpoint& checkpoint, const ModelPlan& plan) {
-  MatrixSources sources(checkpoint, 16, nullptr);
+  MatrixSources sources(checkpoint, 16, nullptr, nullptr);
   for (const WeightRule& rule : WeightRules(plan.spec, plan.params)) {
     if (!rule.matrix()) continue;
     const auto source = sources.Open(rule, nullptr);
