@@ -232,7 +232,8 @@ class Case {
     for (std::int64_t p = 0; p < s_.panels; ++p) {
       const std::vector<std::uint8_t> panel = Panel(p);
       EXPECT_EQ(panel.size(), format.Bytes(groups_));
-      std::memcpy(panels.bytes() + Size(p) * panel_bytes, panel.data(), panel.size());
+      std::copy_n(reinterpret_cast<const std::byte*>(panel.data()), panel.size(),
+                  panels.bytes() + Size(p) * panel_bytes);
     }
     EXPECT_EQ(static_cast<std::int64_t>(x.size()), m * IntegerInputDwords(s_.k, s_.group));
     std::vector<std::uint32_t> moved(x.size() + 1);  // off every boundary of a register
