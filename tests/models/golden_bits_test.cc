@@ -70,8 +70,13 @@ TEST(GoldenBits, AreTheSameInEveryBuild) {
   for (const auto& [name, formats] : golden.items()) {
     const auto checkpoint = OpenCheckpoint(std::string(MOSSRT_SOURCE_DIR) + "/" + name);
     ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
-    for (const std::string dtype : {"float32", "float16", "bfloat16", "int8", "int8-g256-asym",
-                                    "int4", "int4-g32-asym", "int4-g128-search"}) {
+    // The rest of the integer formats on small models only: the scalar level under a sanitizer
+    // takes 100 ns a multiply-add.
+    std::vector<std::string> dtypes = {"float32", "float16", "bfloat16", "int8", "int4"};
+    if (name.starts_with("tests/")) {
+      dtypes.insert(dtypes.end(), {"int8-g256-asym", "int4-g32-asym", "int4-g128-search"});
+    }
+    for (const std::string& dtype : dtypes) {
       const auto model = Model::Load(**checkpoint, {.dtype = dtype, .threads = 2}, nullptr);
       ASSERT_TRUE(model.ok()) << model.status();
       // vdpbf16ps rounds inside: bfloat16 has one hash with it and one without.
