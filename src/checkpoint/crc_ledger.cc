@@ -162,7 +162,7 @@ void CrcLedger::Add(const TensorInfo& tensor, std::int64_t first,
 absl::Status CrcLedger::Check(const Runner& on_all_threads,
                               const std::function<absl::Status()>& tick,
                               const Monitor* monitor) const {
-  const std::lock_guard lock(impl_->mutex);
+  std::unique_lock lock(impl_->mutex);
   const std::vector<StorageInfo>& storages = impl_->checkpoint->storages();
   std::map<std::size_t, std::uint32_t> found;
   std::vector<Rereading> rereadings;
@@ -177,7 +177,9 @@ absl::Status CrcLedger::Check(const Runner& on_all_threads,
   std::stable_sort(rereadings.begin(), rereadings.end(), [&](const auto& a, const auto& b) {
     return storages[a.index].size > storages[b.index].size;
   });
+  lock.unlock();  // never held while waiting for a team whose work calls Add
   MOSSRT_RETURN_IF_ERROR(RereadAll(*impl_->checkpoint, on_all_threads, tick, monitor, &rereadings));
+  lock.lock();
   for (const Rereading& reread : rereadings) found[reread.index] = reread.crc;
   for (const auto& [index, record] : impl_->records) {
     const StorageInfo& storage = storages[index];
