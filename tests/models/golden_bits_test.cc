@@ -70,8 +70,8 @@ TEST(GoldenBits, AreTheSameInEveryBuild) {
   for (const auto& [name, formats] : golden.items()) {
     const auto checkpoint = OpenCheckpoint(std::string(MOSSRT_SOURCE_DIR) + "/" + name);
     ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
-    // The rest of the integer formats on small models only: the scalar level under a sanitizer
-    // takes 100 ns a multiply-add.
+    // The rest of the integer formats on small models only: the scalar level is slow with
+    // sanitizers.
     std::vector<std::string> dtypes = {"float32", "float16", "bfloat16", "int8", "int4"};
     if (name.starts_with("tests/")) {
       dtypes.insert(dtypes.end(), {"int8-g256-asym", "int4-g32-asym", "int4-g128-search"});
