@@ -303,7 +303,6 @@ struct Bench {
   void gemm_f32() { Products(runner, {"gemm_f32", t.gemm_f32, 4, false}); }
   void gemm_f16() { Products(runner, {"gemm_f16", t.gemm_f16, 2, false}); }
   void gemm_bf16() { Products(runner, {"gemm_bf16", t.gemm_bf16, 2, false}); }
-  void gemm_s8() { Products(runner, {"gemm_s8", t.gemm_s8, 1, false}); }
   void gemm_bf16_pairs() { Products(runner, {"gemm_bf16_pairs", t.gemm_bf16_pairs, 2, true}); }
   void pack_x_int8() {
     std::vector<std::uint32_t> packed(
@@ -313,6 +312,30 @@ struct Bench {
   }
   void gemm_int8() { IntegerProducts(runner, "gemm_int8", t.gemm_int8, 8); }
   void gemm_int4() { IntegerProducts(runner, "gemm_int4", t.gemm_int4, 4); }
+  // 48 queries by the keys of a block, and their probabilities by its values.
+  void gemm_kv8() {
+    for (const std::int64_t k : {64, 256}) {
+      const std::int64_t m = 48, panels = k == 256 ? 4 : 16;
+      std::vector<std::uint32_t> packed(
+          static_cast<std::size_t>(m * cpu::IntegerInputDwords(k, k)));
+      t.pack_x_int8(x.data(), 0, m, k, k, packed.data());
+      const GemmArgs args = {.w = runner.weights(),
+                             .w_panel_bytes = static_cast<std::size_t>(k) * 16,
+                             .x = packed.data(),
+                             .x_k = k,
+                             .y = y.data(),
+                             .y_stride = panels * 16,
+                             .m = m,
+                             .k = k,
+                             .panels = panels,
+                             .accumulate = false,
+                             .scratch = nullptr,
+                             .group = k};
+      runner.Computed("gemm_kv8 m=48 k=" + std::to_string(k),
+                      2.0 * static_cast<double>(m * panels * 16 * k), Arithmetic::kInt8,
+                      [&] { t.gemm_kv8(&args); });
+    }
+  }
   void quantize_group() {
     for (const std::int64_t steps : {0, 20}) {
       std::uint8_t q[64];

@@ -2,7 +2,7 @@
 // bandwidth and product probes of the same minute.
 //
 //   model_bench DIRECTORY [--dtype auto] [--threads 2] [--rounds 7] [--prefill 512] [--decode 32]
-//               [--batch 8]
+//               [--batch 8] [--kv float32]
 //   model_bench DIRECTORY --json [--dtype auto] [--threads 2]
 //
 // Medians over rounds; a round whose two probes differ by more than 15 % is dropped (shared
@@ -92,8 +92,8 @@ int RunRequests(const std::string& directory, const LoadOptions& options) {
   return AnswerRequests(**loaded, Now() - start, stdin);
 }
 
-int Run(const std::string& directory, const LoadOptions& options, int rounds, int prefill,
-        int decode, int batch) {
+int Run(const std::string& directory, const LoadOptions& options, DType kv_dtype, int rounds,
+        int prefill, int decode, int batch) {
   auto checkpoint = OpenCheckpoint(directory);
   if (!checkpoint.ok()) return Fail(checkpoint.status());
   const double load_start = Now();
@@ -111,13 +111,10 @@ int Run(const std::string& directory, const LoadOptions& options, int rounds, in
   // What one token streams: every matrix once (the embedding table is only gathered), and the
   // multiplications it costs.
   const double bytes = static_cast<double>(model.plan().need.weights);
-  double products = 0;
-  for (const TensorPlan& tensor : model.plan().tensors) {
-    if (tensor.use != "embedding" && tensor.shape.size() == 2 && tensor.use != "ignored") {
-      products += 2.0 * static_cast<double>(tensor.shape[0] * tensor.shape[1]);
-    }
-  }
+  const std::int64_t attention = p.hidden * p.head_dim * (2 * p.heads + 2 * p.kv_heads);
+  const std::int64_t mlp = p.hidden * p.inner * (model.plan().spec.mlp == Mlp::kGated ? 3 : 2);
   const double head = 2.0 * static_cast<double>(p.vocab * p.hidden);
+  const double products = 2.0 * static_cast<double>(p.layers * (attention + mlp)) + head;
   const WeightFormat& format = model.plan().format;
   const bool pairs = format.dtype == DType::kBF16 && cpu::Kernels()->gemm_bf16_pairs != nullptr;
   const Arithmetic arithmetic = format.integers() ? Arithmetic::kInt8
@@ -131,7 +128,7 @@ int Run(const std::string& directory, const LoadOptions& options, int rounds, in
     ids[i] = static_cast<std::int32_t>((i * 7919 + 13) % static_cast<std::size_t>(p.vocab));
   std::uint64_t loop_allocations = 0;
   for (int round = 0; round < rounds; ++round) {
-    KvCache kv({p.layers, p.kv_heads, p.head_dim, DType::kF32}, p.max_positions);
+    KvCache kv({p.layers, p.kv_heads, p.head_dim, kv_dtype}, p.max_positions);
     const auto forward = [&](std::span<const std::int32_t> tokens) {
       const SequenceInput input{.kv = &kv, .tokens = tokens};
       return model.Forward({&input, 1}, {}, **workspace).status();
@@ -193,7 +190,7 @@ int Run(const std::string& directory, const LoadOptions& options, int rounds, in
     bandwidths.push_back((before + after) / 2);
   }
   std::printf("%s %s threads %d: load %.1f s, weights %.2f GB\n", p.architecture.c_str(),
-              model.numerics().c_str(), model.team().size(), load_seconds, bytes * 1e-9);
+              model.numerics(kv_dtype).c_str(), model.team().size(), load_seconds, bytes * 1e-9);
   std::printf(
       "prefill %d: %.1f t/s, %.1f %% of %.0f GFLOP/s (%.1f %% by processor time) | %d sequences: "
       "%.1f t/s, %.1f %% | decode: %.2f t/s, %.1f %% of %.1f GB/s (%zu "
@@ -213,7 +210,7 @@ int main(int argc, char** argv) {
   if (argc < 2) {
     std::fprintf(stderr,
                  "usage: model_bench DIRECTORY [--dtype T] [--threads N] [--rounds N] [--prefill "
-                 "N] [--decode N] [--batch N]\n"
+                 "N] [--decode N] [--batch N] [--kv T]\n"
                  "       model_bench DIRECTORY --json [--dtype T] [--threads N]\n");
     return 2;
   }
@@ -221,6 +218,7 @@ int main(int argc, char** argv) {
   options.threads = 2;
   int rounds = 7, prefill = 512, decode = 32, batch = 8;
   bool requests = false;
+  mossrt::runtime::DType kv_dtype = mossrt::runtime::DType::kF32;
   for (int i = 2; i < argc; i += 2) {
     const std::string key = argv[i];
     if (key == "--json") {
@@ -234,8 +232,14 @@ int main(int argc, char** argv) {
     if (key == "--rounds") rounds = std::atoi(argv[i + 1]);
     if (key == "--prefill") prefill = std::atoi(argv[i + 1]);
     if (key == "--decode") decode = std::atoi(argv[i + 1]);
+    if (key == "--kv") {
+      const std::string name = argv[i + 1];
+      kv_dtype = name == "bfloat16" ? mossrt::runtime::DType::kBF16
+                 : name == "int8"   ? mossrt::runtime::DType::kI8
+                                    : mossrt::runtime::DType::kF32;
+    }
     if (key == "--batch") batch = std::atoi(argv[i + 1]);
   }
   if (requests) return mossrt::bench::RunRequests(argv[1], options);
-  return mossrt::bench::Run(argv[1], options, rounds, prefill, decode, batch);
+  return mossrt::bench::Run(argv[1], options, kv_dtype, rounds, prefill, decode, batch);
 }

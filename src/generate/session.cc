@@ -266,7 +266,7 @@ const Model& Session::model() const { return impl_->model; }
 const SessionOptions& Session::options() const { return impl_->options; }
 std::int64_t Session::context() const { return impl_->context; }
 std::string Session::numerics() const {
-  return Cat(impl_->model.numerics(), " kv=", DTypeName(impl_->options.kv_dtype));
+  return impl_->model.numerics(impl_->kv->shape().dtype);
 }
 std::span<const std::int32_t> Session::tokens() const { return impl_->tokens; }
 HookSet& Session::hooks() { return impl_->hooks; }

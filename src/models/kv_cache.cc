@@ -21,10 +21,10 @@ std::int64_t RoundUp(std::int64_t n, std::int64_t to) { return (n + to - 1) / to
 // Successive values of one lane in a panel: bf16 in pairs, bytes in fours (kernel_list.inc).
 std::int64_t Depth(DType dtype) { return dtype == DType::kBF16 ? 2 : dtype == DType::kI8 ? 4 : 1; }
 
-// Where value k of a lane stands in a panel: pairs of bf16 share a dword, lines of bytes hold four
-// k of 16 lanes each.
+// Where value k of a lane stands in a panel: `Depth` successive k share a dword.
 std::int64_t IndexInPanel(DType dtype, std::int64_t k, std::int64_t lane) {
-  return dtype == DType::kBF16 ? (k / 2 * kLanes + lane) * 2 + k % 2 : k * kLanes + lane;
+  const std::int64_t depth = Depth(dtype);
+  return (k / depth * kLanes + lane) * depth + k % depth;
 }
 
 // Rounds a row to the type of the cache and returns its scale.
@@ -53,8 +53,8 @@ class Rounded {
       default: {  // to nearest, ties to even; NaN counts as 0, its row's scale is NaN
         constexpr float kMagic = 12582912.0f;
         const float whole = values_[i] * inverse_ + kMagic - kMagic;
-        reinterpret_cast<std::int8_t*>(panel)[index] =
-            std::abs(whole) <= 127.0f ? static_cast<std::int8_t>(whole) : std::int8_t{0};
+        const int step = std::abs(whole) <= 127.0f ? static_cast<int>(whole) : 0;
+        reinterpret_cast<std::uint8_t*>(panel)[index] = static_cast<std::uint8_t>(step + 128);
       }
     }
   }
@@ -68,7 +68,7 @@ class Rounded {
 }  // namespace
 
 std::size_t KvShape::KeyPanelBytes() const {
-  return static_cast<std::size_t>(RoundUp(head_dim, dtype == DType::kI8 ? 4 : 2) * kLanes) *
+  return static_cast<std::size_t>(RoundUp(head_dim, dtype == DType::kI8 ? 16 : 2) * kLanes) *
          DTypeSize(dtype);
 }
 

@@ -33,6 +33,10 @@ absl::Status CheckMemory(const MemoryNeed& need, const HyperParams& p) {
       " more. Choose a smaller type or model, or raise the limit"));
 }
 
+std::string_view Bf16Products() {
+  return cpu::Kernels()->gemm_bf16_pairs != nullptr ? " bf16=vdpbf16ps" : " bf16=fma";
+}
+
 std::string Numerics(const Model::Impl& m) {
   const std::vector<WeightRule> rules = WeightRules(m.plan.spec, m.plan.params);
   std::string text =
@@ -41,9 +45,7 @@ std::string Numerics(const Model::Impl& m) {
   for (std::size_t i = 0; i < rules.size(); ++i) {
     bf16 = bf16 || (rules[i].matrix() && m.plan.held[i].dtype == DType::kBF16);
   }
-  if (m.backend->name() == "native" && bf16) {
-    text += cpu::Kernels()->gemm_bf16_pairs != nullptr ? " bf16=vdpbf16ps" : " bf16=fma";
-  }
+  if (m.backend->name() == "native" && bf16) text += Bf16Products();
   if (cpu::OutsideKernelsActive()) text += Cat(" kernels=", cpu::Kernels()->name);
   if (!m.backend->deterministic()) text += " (not reproducible across threads and chunks)";
   return text;
@@ -96,6 +98,11 @@ const ModelPlan& Model::plan() const { return impl_->plan; }
 GemmBackend& Model::backend() const { return *impl_->backend; }
 ThreadTeam& Model::team() const { return *impl_->team; }
 const std::string& Model::numerics() const { return impl_->numerics; }
+std::string Model::numerics(DType kv) const {
+  const bool said = impl_->numerics.find(Bf16Products()) != std::string::npos;
+  return Cat(impl_->numerics, " kv=", DTypeName(kv),
+             kv == DType::kBF16 && !said ? Bf16Products() : "");
+}
 std::uint64_t Model::weight_bytes() const { return impl_->weights.bytes; }
 
 absl::StatusOr<std::unique_ptr<Model>> Model::Load(const Checkpoint& checkpoint,

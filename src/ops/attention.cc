@@ -50,6 +50,62 @@ struct Buffers {
   }
 };
 
+// How queries and probabilities meet what the cache holds. They are rounded as it is: to bfloat16,
+// or to bytes with one scale a row.
+class Products {
+ public:
+  explicit Products(const AttentionShape& shape)
+      : dtype_(shape.kv_dtype),
+        kernels_(*cpu::Kernels()),
+        pairs_(kernels_.gemm_bf16_pairs != nullptr),
+        gemm_(dtype_ == DType::kF32  ? kernels_.gemm_f32
+              : dtype_ == DType::kI8 ? kernels_.gemm_kv8
+              : pairs_               ? kernels_.gemm_bf16_pairs
+                                     : kernels_.gemm_bf16) {}
+
+  // Values of k that share a dword of a panel; keys of bytes are padded to a line of vectors.
+  std::int64_t depth() const { return dtype_ == DType::kBF16 ? 2 : 1; }
+  std::int64_t key_depth(std::int64_t head_dim) const {
+    return RoundUp(head_dim, dtype_ == DType::kI8 ? kPanelRows : 2);
+  }
+  std::int64_t element_bytes() const { return static_cast<std::int64_t>(DTypeSize(dtype_)); }
+
+  // y [m, panels * 16] (+)= x [m, k] by `panels` panels at w.
+  void Multiply(const float* x, std::int64_t x_stride, std::int64_t m, std::int64_t k,
+                const std::byte* w, std::size_t panel_bytes, std::int64_t panels, float* y,
+                std::int64_t y_stride, bool accumulate, float* packed, void* scratch) const {
+    const std::int64_t group = RoundUp(k, kPanelRows);
+    if (dtype_ == DType::kI8) {
+      kernels_.pack_x_int8(x, x_stride, m, k, group, reinterpret_cast<std::uint32_t*>(packed));
+    } else if (dtype_ == DType::kF32) {
+      kernels_.pack_x_f32(x, x_stride, m, k, packed);
+    } else if (pairs_) {
+      kernels_.pack_x_bf16_pairs(x, x_stride, m, k, reinterpret_cast<std::uint32_t*>(packed));
+    } else {
+      kernels_.pack_x_bf16_as_f32(x, x_stride, m, k, packed);
+    }
+    const cpu::GemmArgs args = {.w = w,
+                                .w_panel_bytes = panel_bytes,
+                                .x = packed,
+                                .x_k = k,
+                                .y = y,
+                                .y_stride = y_stride,
+                                .m = m,
+                                .k = k,
+                                .panels = panels,
+                                .accumulate = accumulate,
+                                .scratch = scratch,
+                                .group = group};
+    gemm_(&args);
+  }
+
+ private:
+  DType dtype_;
+  const cpu::KernelTable& kernels_;
+  bool pairs_;
+  void (*gemm_)(const cpu::GemmArgs*);
+};
+
 class Task {
  public:
   Task(const AttentionShape& shape, std::int64_t layer, const Buffers& buffers)
@@ -57,11 +113,7 @@ class Task {
         layer_(layer),
         b_(buffers),
         kernels_(*cpu::Kernels()),
-        product_(shape.kv_dtype == DType::kF32    ? kernels_.gemm_f32
-                 : shape.kv_dtype == DType::kBF16 ? kernels_.gemm_bf16
-                                                  : kernels_.gemm_s8),
-        depth_(shape.kv_dtype == DType::kI8 ? 4 : 2),
-        element_(static_cast<std::int64_t>(DTypeSize(shape.kv_dtype))),
+        products_(shape),
         group_(shape.heads / shape.kv_heads),
         cols_(Buffers::Cols(shape)) {}
 
@@ -98,68 +150,63 @@ class Task {
   void RunBlock(const AttentionSequence& sequence, std::int64_t head, std::int64_t block,
                 std::int64_t begin, std::int64_t rows, std::int64_t count0) {
     const std::int64_t d = shape_.head_dim, n = shape_.block_tokens, m = rows - begin;
-    const auto count = [&](std::int64_t r) { return std::min(n, count0 + r / group_); };
-    const std::int64_t most = count(rows - 1), least = count(begin);
-
-    kernels_.pack_x_f32(b_.q + begin * d, d, m, d, b_.packed);
-    cpu::GemmArgs args = {
-        .w = sequence.keys(sequence.cache, block, layer_, head),
-        .w_panel_bytes = static_cast<std::size_t>(RoundUp(d, depth_) * kPanelRows * element_),
-        .x = b_.packed,
-        .x_k = d,
-        .y = b_.scores + begin * n,
-        .y_stride = n,
-        .m = m,
-        .k = d,
-        .panels = (most + kPanelRows - 1) / kPanelRows,
-        .accumulate = false,
-        .scratch = b_.gemm};
-    product_(&args);
-
+    const auto count = [&](std::int64_t r) { return std::min(n, count0 + (begin + r) / group_); };
+    const std::int64_t most = count(m - 1), panels = (most + kPanelRows - 1) / kPanelRows;
+    const auto panel_bytes =
+        static_cast<std::size_t>(products_.key_depth(d) * kPanelRows * products_.element_bytes());
+    const std::byte* keys = sequence.keys(sequence.cache, block, layer_, head);
     const std::byte* values = sequence.values(sequence.cache, block, layer_, head);
-    // All rows share the positions that the first of them sees; each finishes its own rest, in the
-    // same chain. Lines of a panel hold up to four positions.
-    const std::int64_t common = least / depth_ * depth_;
     float* weights = b_.scores + begin * n;
-    const float *key_scales = nullptr, *value_scales = nullptr;
-    if (shape_.kv_dtype == DType::kI8) {
-      const auto panels = static_cast<std::size_t>(n / kPanelRows) * args.w_panel_bytes;
-      key_scales = reinterpret_cast<const float*>(static_cast<const std::byte*>(args.w) + panels);
-      value_scales = reinterpret_cast<const float*>(values + n * cols_);
-    }
+    products_.Multiply(b_.q + begin * d, d, m, d, keys, panel_bytes, panels, weights, n, false,
+                       b_.packed, b_.gemm);
+    const bool bytes = shape_.kv_dtype == DType::kI8;
+    const auto* key_scales = reinterpret_cast<const float*>(
+        keys + static_cast<std::size_t>(n / kPanelRows) * panel_bytes);
+    const auto* value_scales = reinterpret_cast<const float*>(values + n * cols_);
     for (std::int64_t i = 0; i < m; ++i) {
-      if (key_scales != nullptr) kernels_.multiply(key_scales, count(begin + i), weights + i * n);
-      kernels_.softmax_partial(weights + i * n, count(begin + i), shape_.scale, &b_.block_max[i],
-                               &b_.block_sum[i]);
-      if (value_scales != nullptr)
-        kernels_.multiply(value_scales, count(begin + i), weights + i * n);
+      float* row = weights + i * n;
+      if (bytes) kernels_.multiply(key_scales, count(i), row);
+      kernels_.softmax_partial(row, count(i), shape_.scale, &b_.block_max[i], &b_.block_sum[i]);
+      if (bytes) kernels_.multiply(value_scales, count(i), row);
     }
-    kernels_.pack_x_f32(weights, n, m, common, b_.packed);
-    args = {.w = values,
-            .w_panel_bytes = static_cast<std::size_t>(n * kPanelRows * element_),
-            .x = b_.packed,
-            .x_k = common,
-            .y = b_.partial,
-            .y_stride = cols_,
-            .m = m,
-            .k = common,
-            .panels = cols_ / kPanelRows,
-            .accumulate = false,
-            .scratch = b_.gemm};
-    product_(&args);
-    for (std::int64_t i = 0; i < m; ++i) {
-      const std::int64_t rest = count(begin + i) - common;
-      if (rest == 0) continue;
-      args.w = values + common * kPanelRows * element_;
-      args.x = weights + i * n + common;
-      args.x_k = args.k = rest;
-      args.y = b_.partial + i * cols_;
-      args.m = 1;
-      args.accumulate = true;
-      product_(&args);
+    if (bytes) {
+      AddValuesOfBytes(values, m, panels * kPanelRows, count, weights);
+    } else {
+      AddValues(values, m, count, weights);
     }
     for (std::int64_t i = 0; i < m; ++i)
       Merge(block, begin + i, b_.partial + i * cols_, b_.block_max[i], b_.block_sum[i]);
+  }
+
+  // All rows share the positions that the first of them sees; the rows of each token finish the
+  // rest, in the same chain.
+  template <typename Count>
+  void AddValues(const std::byte* values, std::int64_t m, const Count& count,
+                 const float* weights) {
+    const std::int64_t n = shape_.block_tokens, line = kPanelRows * products_.element_bytes();
+    const std::int64_t common = count(0) / products_.depth() * products_.depth();
+    const auto panel_bytes = static_cast<std::size_t>(n * line);
+    const auto add = [&](std::int64_t first, std::int64_t rows, std::int64_t from,
+                         std::int64_t positions) {
+      products_.Multiply(weights + first * n + from, n, rows, positions, values + from * line,
+                         panel_bytes, cols_ / kPanelRows, b_.partial + first * cols_, cols_,
+                         from > 0, b_.packed, b_.gemm);
+    };
+    add(0, m, 0, common);
+    for (std::int64_t i = 0; i < m; i += group_) {
+      if (count(i) > common) add(i, group_, common, count(i) - common);
+    }
+  }
+
+  // Sums of integers are exact, so positions that a row may not see take part as zeros.
+  template <typename Count>
+  void AddValuesOfBytes(const std::byte* values, std::int64_t m, std::int64_t positions,
+                        const Count& count, float* weights) {
+    const std::int64_t n = shape_.block_tokens;
+    for (std::int64_t i = 0; i < m; ++i)
+      std::fill_n(weights + i * n + count(i), positions - count(i), 0.0f);
+    products_.Multiply(weights, n, m, positions, values, static_cast<std::size_t>(n * kPanelRows),
+                       cols_ / kPanelRows, b_.partial, cols_, false, b_.packed, b_.gemm);
   }
 
   void Merge(std::int64_t block, std::int64_t row, const float* partial, float max, float sum) {
@@ -182,9 +229,8 @@ class Task {
   std::int64_t layer_;
   const Buffers& b_;
   const cpu::KernelTable& kernels_;
-  void (*product_)(const cpu::GemmArgs*);
-  std::int64_t depth_;  // positions or dimensions that share a line of a panel at most
-  std::int64_t element_, group_, cols_;
+  Products products_;
+  std::int64_t group_, cols_;
 };
 
 }  // namespace

@@ -25,7 +25,7 @@ struct AttentionSequence {
 struct AttentionShape {
   std::int64_t heads = 0, kv_heads = 0, head_dim = 0;
   std::int64_t block_tokens = 256;
-  DType kv_dtype = DType::kF32;
+  DType kv_dtype = DType::kF32;  // queries and probabilities are rounded as the cache is
   float scale = 1.0f;
 };
 

@@ -85,10 +85,6 @@ class Case {
       }
       return Multiply(t.gemm_f32, panels.bytes(), Size(depth_) * 64, packed.data() + 1);
     }
-    if (format == WeightFormat::kS8) {
-      const std::size_t panel_bytes = PackBytes();
-      return Multiply(t.gemm_s8, halves_->bytes(), panel_bytes, packed.data() + 1);
-    }
     const bool pairs = format == WeightFormat::kBf16;
     const std::size_t panel_bytes = PackHalves(t, pairs);
     return Multiply(pairs ? t.gemm_bf16 : t.gemm_f16, halves_->bytes(), panel_bytes,
@@ -104,21 +100,6 @@ class Case {
 
  private:
   static std::size_t Size(std::int64_t n) { return static_cast<std::size_t>(n); }
-
-  // Four successive k to a line; bytes that must not count are 127.
-  std::size_t PackBytes() const {
-    const std::size_t panel_bytes = Size((depth_ + 3) / 4) * 64;
-    halves_ = std::make_unique<AlignedBytes>(panel_bytes * Size(shape_.panels));
-    auto* bytes = reinterpret_cast<std::int8_t*>(halves_->bytes());
-    std::memset(bytes, 127, panel_bytes * Size(shape_.panels));
-    for (std::int64_t j = 0; j < shape_.panels * 16; ++j) {
-      for (std::int64_t k = 0; k < shape_.k; ++k) {
-        bytes[Size(j / 16) * panel_bytes + Size(k * 16 + j % 16)] =
-            static_cast<std::int8_t>(ReferenceS8(w(j, k)));
-      }
-    }
-    return panel_bytes;
-  }
 
   std::size_t PackHalves(const KernelTable& t, bool bf16) const {
     std::vector<std::uint16_t> narrow(w_.size() + 1);
@@ -217,7 +198,6 @@ void CheckGemm(const KernelTable& table, WeightFormat format) {
     if (&table == &Scalar()) {
       const auto round_w = [format](float w) {
         if (format == WeightFormat::kF32) return w;
-        if (format == WeightFormat::kS8) return ReferenceS8(w);
         return format == WeightFormat::kF16 ? ReferenceF16(w) : ReferenceBf16(w);
       };
       CheckAgainstDouble(
@@ -235,7 +215,6 @@ void CheckGemm(const KernelTable& table, WeightFormat format) {
       float chain = c.y(i, j);
       for (std::int64_t k = 0; k < 1100; ++k) {
         const float w = format == WeightFormat::kF32   ? c.w(j, k)
-                        : format == WeightFormat::kS8  ? ReferenceS8(c.w(j, k))
                         : format == WeightFormat::kF16 ? ReferenceF16(c.w(j, k))
                                                        : ReferenceBf16(c.w(j, k));
         chain = std::fmaf(c.x(i, k), w, chain);

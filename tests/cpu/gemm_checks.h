@@ -7,7 +7,7 @@
 
 namespace mossrt::cpu {
 
-enum class WeightFormat { kF32, kF16, kBf16, kS8 };
+enum class WeightFormat { kF32, kF16, kBf16 };
 
 void CheckGemm(const KernelTable& table, WeightFormat format);
 void CheckGemmPairs(const KernelTable& table);  // nothing to do where the table has none

@@ -12,8 +12,11 @@ namespace {
 
 enum class Fill { kRandom, kAllLargest, kAllSmallest, kAlternating };
 
+constexpr std::int64_t Bits(Integers integers) { return integers == Integers::kInt4 ? 4 : 8; }
+
 struct Shape {
-  std::int64_t bits, m, k, group, panels;
+  Integers integers;
+  std::int64_t m, k, group, panels;
   bool zeros, accumulate;
   Fill fill = Fill::kRandom;
 };
@@ -21,7 +24,8 @@ struct Shape {
 std::size_t Size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
 std::string Label(const KernelTable& table, const Shape& s) {
-  return std::string(table.name) + " int" + std::to_string(s.bits) + " m=" + std::to_string(s.m) +
+  return std::string(table.name) + (s.integers == Integers::kCached ? " kv" : " int") +
+         std::to_string(Bits(s.integers)) + " m=" + std::to_string(s.m) +
          " k=" + std::to_string(s.k) + " group=" + std::to_string(s.group) +
          " panels=" + std::to_string(s.panels) + (s.zeros ? " zeros" : "") +
          (s.accumulate ? " accumulate" : "") + " fill " + std::to_string(static_cast<int>(s.fill));
@@ -29,21 +33,23 @@ std::string Label(const KernelTable& table, const Shape& s) {
 
 // Tile remainders by every group, odd and even numbers of groups with a rest of k; then row blocks
 // of 120 and blocks of 2048 values of k; then what 16 bits cannot hold.
-std::vector<Shape> Shapes(std::int64_t bits) {
+std::vector<Shape> Shapes(Integers integers) {
+  const bool cached = integers == Integers::kCached;
   std::vector<Shape> shapes;
   std::int64_t turn = 0;
   const auto add = [&](std::int64_t m, std::int64_t group, std::int64_t k) {
     ++turn;
-    shapes.push_back({.bits = bits,
+    shapes.push_back({.integers = integers,
                       .m = m,
                       .k = k,
                       .group = group,
                       .panels = 1 + turn % 5,
-                      .zeros = turn % 2 == 0,
+                      .zeros = !cached && turn % 2 == 0,
                       .accumulate = turn / 2 % 2 == 0});
   };
   std::vector<std::int64_t> groups = {32, 64, 128};
-  if (bits == 8) groups.push_back(256);
+  if (integers == Integers::kInt8) groups.push_back(256);
+  if (cached) groups = {16, 48, 256, 1024};
   for (const std::int64_t group : groups) {
     for (std::int64_t m = 1; m <= 26; ++m) {
       add(m, group, (1 + m % 4) * group);
@@ -65,7 +71,7 @@ std::vector<Shape> Shapes(std::int64_t bits) {
       for (const std::int64_t m : {1, 3, 12, 26}) {
         for (const bool zeros : {false, true}) {
           add(m, group, 3 * group);
-          shapes.back().zeros = zeros;
+          shapes.back().zeros = zeros && !cached;
           shapes.back().fill = fill;
         }
       }
@@ -92,7 +98,7 @@ class Case {
         y_(RandomValues(Size(shape.m * y_stride_) + 2, seed + 1)) {
     std::mt19937 random(seed + 2);
     const auto below = [&](std::uint32_t n) { return static_cast<std::int64_t>(random() % n); };
-    const std::int64_t largest = (std::int64_t{1} << s_.bits) - 1;
+    const std::int64_t largest = (std::int64_t{1} << Bits(s_.integers)) - 1;
     for (std::int64_t i = 0; i < s_.m; ++i) {
       for (std::int64_t k = 0; k < s_.k; ++k) {
         x_[Size(i * depth_ + k)] = s_.fill == Fill::kRandom        ? below(255) - 127
@@ -139,8 +145,10 @@ class Case {
           for (std::int64_t k = g * s_.group; k < (g + 1) * s_.group; ++k) {
             sum += (q_[Size(j * depth_ + k)] - zero) * x_[Size(i * depth_ + k)];
           }
-          const float scale =
-              ReferenceF16ToF32(w_scale_[Size(j * groups_ + g)]) * x_scale_[Size(i * groups_ + g)];
+          const float w_scale = s_.integers == Integers::kCached
+                                    ? 1.0f
+                                    : ReferenceF16ToF32(w_scale_[Size(j * groups_ + g)]);
+          const float scale = w_scale * x_scale_[Size(i * groups_ + g)];
           chain = std::fmaf(static_cast<float>(sum), scale, chain);
         }
       }
@@ -205,16 +213,16 @@ class Case {
           out.push_back(static_cast<std::uint8_t>(zero_[Size(j * groups_ + g)] & 0xFF));
           out.push_back(static_cast<std::uint8_t>(zero_[Size(j * groups_ + g)] >> 8));
         }
-      } else if (g % 2 == 0) {
+      } else if (g % 2 == 0 && s_.integers != Integers::kCached) {
         AppendScales(panel, g, &out);
         AppendScales(panel, g + 1, &out);
       }
-      const std::int64_t line_k = 32 / s_.bits;
+      const std::int64_t line_k = 32 / Bits(s_.integers);
       for (std::int64_t k = g * s_.group; k < (g + 1) * s_.group; k += line_k) {
         for (std::int64_t j = panel * 16; j < panel * 16 + 16; ++j) {
           const std::int64_t* q = &q_[Size(j * depth_ + k)];
           for (std::int64_t b = 0; b < 4; ++b) {
-            out.push_back(static_cast<std::uint8_t>(s_.bits == 8 ? q[b] : q[b] | q[b + 4] << 4));
+            out.push_back(static_cast<std::uint8_t>(line_k == 4 ? q[b] : q[b] | q[b + 4] << 4));
           }
         }
       }
@@ -224,14 +232,16 @@ class Case {
 
   std::vector<float> Multiply(const KernelTable& t, std::int64_t m,
                               const std::vector<std::uint32_t>& x, std::vector<float> y) const {
-    const IntegerPanel format{s_.bits, s_.group, s_.zeros};
-    const std::size_t panel_bytes = format.Bytes(groups_) + 64;
+    const bool cached = s_.integers == Integers::kCached;
+    const IntegerPanel format{Bits(s_.integers), s_.group, s_.zeros};
+    const std::size_t bytes = cached ? Size(depth_ * 16) : format.Bytes(groups_);
+    const std::size_t panel_bytes = bytes + 64;
     AlignedBytes panels(panel_bytes * Size(s_.panels)), scratch(kGemmScratchBytes + 64);
     std::memset(panels.bytes(), 0xFF, panel_bytes * Size(s_.panels));
     std::memset(scratch.bytes(), 0xFF, kGemmScratchBytes + 64);
     for (std::int64_t p = 0; p < s_.panels; ++p) {
       const std::vector<std::uint8_t> panel = Panel(p);
-      EXPECT_EQ(panel.size(), format.Bytes(groups_));
+      EXPECT_EQ(panel.size(), bytes);
       std::copy_n(reinterpret_cast<const std::byte*>(panel.data()), panel.size(),
                   panels.bytes() + Size(p) * panel_bytes);
     }
@@ -251,7 +261,7 @@ class Case {
                            .scratch = scratch.bytes(),
                            .group = s_.group,
                            .zeros = s_.zeros};
-    (s_.bits == 8 ? t.gemm_int8 : t.gemm_int4)(&args);
+    (cached ? t.gemm_kv8 : s_.integers == Integers::kInt8 ? t.gemm_int8 : t.gemm_int4)(&args);
     for (std::size_t i = 0; i < 64; ++i) {
       EXPECT_EQ(scratch.bytes()[kGemmScratchBytes + i], std::byte{0xFF}) << "beyond the scratch";
     }
@@ -269,10 +279,10 @@ class Case {
 };
 
 // The model says what a row alone gives; here the kernel itself says the same of rows in a batch.
-void CheckRowsAlone(const KernelTable& table, std::int64_t bits) {
+void CheckRowsAlone(const KernelTable& table, Integers integers) {
   for (const std::int64_t m : {2, 5, 12, 23, 26, 133}) {
-    for (const bool zeros : {false, true}) {
-      const Case c({.bits = bits,
+    for (const bool zeros : {false, integers != Integers::kCached}) {
+      const Case c({.integers = integers,
                     .m = m,
                     .k = 2048 + 300,
                     .group = 64,
@@ -294,14 +304,14 @@ void CheckRowsAlone(const KernelTable& table, std::int64_t bits) {
 }
 
 // A scale that is no number makes its row of outputs no numbers, and no other.
-void CheckNan(const KernelTable& table, std::int64_t bits) {
+void CheckNan(const KernelTable& table, Integers integers) {
   for (const std::int64_t m : {1, 5, 12, 26}) {
-    Case c({.bits = bits,
+    Case c({.integers = integers,
             .m = m,
             .k = 160,
             .group = 32,
             .panels = 3,
-            .zeros = m % 2 == 0,
+            .zeros = integers != Integers::kCached && m % 2 == 0,
             .accumulate = false},
            77);
     const std::vector<float> before = c.Run(table);
@@ -396,18 +406,18 @@ void CheckAgainstDouble(const KernelTable& table, std::int64_t bits) {
 
 }  // namespace
 
-void CheckIntegerGemm(const KernelTable& table, std::int64_t bits) {
+void CheckIntegerGemm(const KernelTable& table, Integers integers) {
   std::uint32_t seed = 4000;
-  for (const Shape& shape : Shapes(bits)) {
+  for (const Shape& shape : Shapes(integers)) {
     const Case c(shape, seed += 3);
     const std::vector<float> want = &table == &Scalar() ? c.Model() : c.Run(Scalar());
     ExpectSameBits(want, c.Run(table), Label(table, shape));
     if (::testing::Test::HasFailure()) return;
   }
-  CheckRowsAlone(table, bits);
-  CheckNan(table, bits);
-  CheckAgainstDouble(table, bits);
-  const Case empty({.bits = bits,
+  CheckRowsAlone(table, integers);
+  CheckNan(table, integers);
+  if (integers != Integers::kCached) CheckAgainstDouble(table, Bits(integers));
+  const Case empty({.integers = integers,
                     .m = 0,
                     .k = 64,
                     .group = 32,

@@ -6,7 +6,8 @@
 
 namespace mossrt::cpu {
 
-// gemm_int8 or gemm_int4 by `bits`.
-void CheckIntegerGemm(const KernelTable& table, std::int64_t bits);
+enum class Integers { kInt8, kInt4, kCached };  // gemm_int8, gemm_int4, gemm_kv8
+
+void CheckIntegerGemm(const KernelTable& table, Integers integers);
 
 }  // namespace mossrt::cpu

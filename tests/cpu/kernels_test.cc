@@ -420,11 +420,11 @@ struct Checks {
   static void gemm_f32(const KernelTable& t) { CheckGemm(t, WeightFormat::kF32); }
   static void gemm_f16(const KernelTable& t) { CheckGemm(t, WeightFormat::kF16); }
   static void gemm_bf16(const KernelTable& t) { CheckGemm(t, WeightFormat::kBf16); }
-  static void gemm_s8(const KernelTable& t) { CheckGemm(t, WeightFormat::kS8); }
   static void gemm_bf16_pairs(const KernelTable& t) { CheckGemmPairs(t); }
   static void pack_x_int8(const KernelTable& t) { CheckPackInt8(t); }
-  static void gemm_int8(const KernelTable& t) { CheckIntegerGemm(t, 8); }
-  static void gemm_int4(const KernelTable& t) { CheckIntegerGemm(t, 4); }
+  static void gemm_int8(const KernelTable& t) { CheckIntegerGemm(t, Integers::kInt8); }
+  static void gemm_int4(const KernelTable& t) { CheckIntegerGemm(t, Integers::kInt4); }
+  static void gemm_kv8(const KernelTable& t) { CheckIntegerGemm(t, Integers::kCached); }
   static void quantize_group(const KernelTable& t) { CheckQuantizeGroup(t); }
 };
 

@@ -23,7 +23,6 @@ inline float ReferenceBf16(float x) { return RoundedTo(x, 7, -126, 0x1.FEp127); 
 inline float ReferenceF16(float x) { return RoundedTo(x, 10, -14, 65504.0); }
 
 // The whole number nearest to 40 x within what a byte holds.
-inline float ReferenceS8(float x) { return std::nearbyint(std::clamp(40 * x, -128.0f, 127.0f)); }
 
 inline float ReferenceF16ToF32(std::uint16_t half) {
   const int exponent = (half >> 10) & 31;

@@ -128,6 +128,7 @@ class Model {
   ThreadTeam& team() const;
   // The settings that decide bits: dtype, backend, bf16 level (KV dtype is added by the session).
   const std::string& numerics() const;
+  std::string numerics(DType kv) const;  // with a cache of this type
   std::uint64_t weight_bytes() const;
 
   // Runs all sequences' tokens as one batch, appends them to their caches and gives the logits of

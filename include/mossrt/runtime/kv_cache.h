@@ -19,7 +19,8 @@ struct KvShape {
   DType dtype = DType::kF32;  // kF32, kBF16, or kI8: bytes with one scale per token and head
 
   // One head's keys of a block: 16 panels of 16 tokens, [head_dim][16] each, as cpu's products read
-  // weights. Behind keys and values of bytes stand the float32 scales of the 256 tokens.
+  // weights (kernel_list.inc: bfloat16 in pairs, bytes in fours around 128, head_dim a multiple of
+  // 16). Behind keys and values of bytes stand the float32 scales of the 256 tokens.
   std::size_t KeyBytes() const { return KeyPanelsBytes() + ScaleBytes(); }
   // One head's values: panels of 16 dimensions, [256][16] each.
   std::size_t ValueBytes() const { return ValuePanelsBytes() + ScaleBytes(); }

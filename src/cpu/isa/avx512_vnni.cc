@@ -12,6 +12,7 @@ const KernelTable kTable = {.name = "avx512_vnni",
                             .rank = 30,
                             .available = Avx512VnniAvailable,
                             .gemm_int8 = gemm_int8,
-                            .gemm_int4 = gemm_int4};
+                            .gemm_int4 = gemm_int4,
+                            .gemm_kv8 = gemm_kv8};
 
 }  // namespace mossrt::cpu::avx512_vnni

@@ -12,6 +12,7 @@ const KernelTable kTable = {.name = "neon_dotprod",
                             .rank = 20,
                             .available = NeonDotprodAvailable,
                             .gemm_int8 = gemm_int8,
-                            .gemm_int4 = gemm_int4};
+                            .gemm_int4 = gemm_int4,
+                            .gemm_kv8 = gemm_kv8};
 
 }  // namespace mossrt::cpu::neon_dotprod

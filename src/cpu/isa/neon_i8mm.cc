@@ -12,6 +12,7 @@ const KernelTable kTable = {.name = "neon_i8mm",
                             .rank = 30,
                             .available = NeonI8mmAvailable,
                             .gemm_int8 = gemm_int8,
-                            .gemm_int4 = gemm_int4};
+                            .gemm_int4 = gemm_int4,
+                            .gemm_kv8 = gemm_kv8};
 
 }  // namespace mossrt::cpu::neon_i8mm

@@ -1,4 +1,4 @@
-// The products of f32 inputs with weights in f32, f16, bf16 and signed bytes.
+// The products of f32 inputs with weights in f32, f16 and bf16.
 #pragma once
 
 #include "cpu/kernels/gemm.inl.h"
@@ -66,9 +66,6 @@ static void gemm_f16(const GemmArgs* args) {
 }
 static void gemm_bf16(const GemmArgs* args) {
   ForRowBlocks(*args, args->x_k * 4, MultiplyNarrow<Bf16Weights>);
-}
-static void gemm_s8(const GemmArgs* args) {
-  ForRowBlocks(*args, args->x_k * 4, MultiplyNarrow<SignedByteWeights>);
 }
 
 }  // namespace mossrt::cpu::MOSSRT_ISA

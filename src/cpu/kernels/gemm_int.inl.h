@@ -1,5 +1,6 @@
-// Products of 8 bit inputs with weights of 8 and 4 bits. The integer sum of a group is exact, so it
-// may be made in any order; the chain over groups has one order, whatever m is.
+// Products of 8 bit inputs with weights of 8 and 4 bits and with cached keys and values of bytes.
+// The integer sum of a group is exact, so it may be made in any order; the chain over groups has
+// one order, whatever m is.
 #pragma once
 
 #include "cpu/kernels/gemm.inl.h"
@@ -9,7 +10,9 @@ namespace mossrt::cpu::MOSSRT_ISA {
 
 // How lines of weights are read: kQuads dwords of four k per output.
 struct Int8Weights {
+  using Panel = IntegerPanel;
   static constexpr int kBits = 8;
+  static F32x16 Scale(const uint16_t* header) { return LoadF16(header); }
   static constexpr int kQuads = 1;
   static constexpr std::uint32_t kZero = 128;
   static constexpr std::uint32_t kOffset = kDotOffset;
@@ -20,7 +23,9 @@ struct Int8Weights {
 };
 
 struct Int4Weights {
+  using Panel = IntegerPanel;
   static constexpr int kBits = 4;
+  static F32x16 Scale(const uint16_t* header) { return LoadF16(header); }
   static constexpr int kQuads = 2;
   static constexpr std::uint32_t kZero = 8;
   static constexpr std::uint32_t kOffset = 0;
@@ -36,6 +41,21 @@ struct UnpackedInt4Weights : Int8Weights {
   static constexpr std::uint32_t kZero = 8;
   static constexpr std::uint32_t kOffset = 0;
   static U32x16 Dot(U32x16 w, Quad x, U32x16 sum) { return DotNibbles(w, x, sum); }
+};
+
+// Keys and values of bytes: nothing but lines.
+struct BarePanel {
+  int64_t bits, group;
+  bool zeros;
+  std::size_t group_bytes() const { return static_cast<std::size_t>(group * kPanelRows); }
+  std::size_t HeaderOffset(int64_t g) const { return DataOffset(g); }
+  std::size_t DataOffset(int64_t g) const { return static_cast<std::size_t>(g) * group_bytes(); }
+  std::size_t Bytes(int64_t groups) const { return DataOffset(groups); }
+};
+
+struct CachedBytes : Int8Weights {
+  using Panel = BarePanel;
+  static F32x16 Scale(const uint16_t*) { return Set(1.0f); }
 };
 
 // Some groups of k of some panels by some rows of a packed tile.
@@ -89,7 +109,7 @@ inline constexpr int kSequentialRows = 4;
 // `next`.
 template <class Format, bool kZeros, bool kOwn, int P, int R>
 [[gnu::noinline]] void IntTile(const IntTileArgs& args) {
-  const IntegerPanel panel{Format::kBits, args.group, kZeros};
+  const typename Format::Panel panel{Format::kBits, args.group, kZeros};
   const int64_t lines = args.group / 4 / Format::kQuads;
   const int64_t x_rows = args.x_rows;
   const uint32_t* x = args.x;
@@ -164,7 +184,7 @@ template <class Format, bool kZeros, bool kOwn, int P, int R>
     const auto* header = reinterpret_cast<const uint16_t*>(args.w + panel.HeaderOffset(g));
 #pragma GCC unroll 2
     for (int p = 0; p < P; ++p) {
-      w_scale[p] = LoadF16(header);
+      w_scale[p] = Format::Scale(header);
       minus_zero[p] = kZeros ? MinusZeros<Format>(header) : Set(0.0f);
       header += args.w_panel_bytes / 2;
     }
@@ -201,7 +221,7 @@ void IntTileOfRows(int64_t rows, const IntTileArgs& args) {
 // One panel by a single input row: four integer sums hide the latency of the products.
 template <class Format, bool kZeros>
 [[gnu::noinline]] void IntRow(const IntTileArgs& args) {
-  const IntegerPanel panel{Format::kBits, args.group, kZeros};
+  const typename Format::Panel panel{Format::kBits, args.group, kZeros};
   constexpr int kLines = 4 / Format::kQuads;  // at a time; every group has a multiple of them
   const int64_t steps = args.group / 16;
   const uint32_t* x = args.x;
@@ -231,7 +251,7 @@ template <class Format, bool kZeros>
     x += 2;
     const U32x16 total = Add(Add(sum[0], sum[1]), Add(sum[2], sum[3]));
     chain = AddGroup<Format, kZeros>(total, kZeros ? MinusZeros<Format>(header) : Set(0.0f),
-                                     LoadF16(header), __builtin_bit_cast(float, x_scale),
+                                     Format::Scale(header), __builtin_bit_cast(float, x_scale),
                                      static_cast<int32_t>(x_sum), chain);
   }
   Store(chain, args.y);
@@ -308,7 +328,7 @@ inline constexpr int64_t kIntBlockK = 2048;
 
 template <class Format, bool kZeros, int P>
 inline int64_t MultiplyIntPanels(const GemmArgs& a, int64_t p, int64_t first, int64_t groups) {
-  const IntegerPanel panel{Format::kBits, a.group, kZeros};
+  const typename Format::Panel panel{Format::kBits, a.group, kZeros};
   for (; p + P <= a.panels; p += P) {
     const char* w = static_cast<const char*>(a.w) + static_cast<std::size_t>(p) * a.w_panel_bytes +
                     panel.HeaderOffset(first);
@@ -378,6 +398,10 @@ inline void MultiplyByFormat(const GemmArgs* args) {
   });
 }
 
+static void gemm_kv8(const GemmArgs* args) {
+  ForRowBlocks(*args, IntegerInputDwords(args->x_k, args->group) * 4,
+               MultiplyIntegers<CachedBytes, false>);
+}
 static void gemm_int8(const GemmArgs* args) { MultiplyByFormat<Int8Weights>(args); }
 static void gemm_int4(const GemmArgs* args) { MultiplyByFormat<Int4Weights>(args); }
 

@@ -42,15 +42,6 @@ struct Bf16Weights : F32Weights {
   }
 };
 
-struct SignedByteWeights : F32Weights {
-  using Odd = SignedByteWeights;
-  static constexpr int64_t kLineK = 4;
-  static constexpr int64_t kLineX = 4;
-  static Weight Get(const char* line, int64_t k) {
-    return LoadS8(reinterpret_cast<const int8_t*>(line) + 16 * k);
-  }
-};
-
 // Where a tile reads and writes.
 template <class Format>
 struct TileArgs {

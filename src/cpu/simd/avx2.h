@@ -173,13 +173,6 @@ inline void StoreU16(U32x16 a, std::uint16_t* p) {
       _mm256_packus_epi32(_mm256_and_si256(a.lo, low_words), _mm256_and_si256(a.hi, low_words));
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(packed, 0xD8));
 }
-inline F32x16 LoadS8(const std::int8_t* p) {
-  const auto half = [](const std::int8_t* bytes) {
-    return _mm256_cvtepi32_ps(
-        _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes))));
-  };
-  return {half(p), half(p + 8)};
-}
 inline F32x16 LoadF16(const std::uint16_t* p) {
   const auto* half = reinterpret_cast<const __m128i*>(p);
   return {_mm256_cvtph_ps(_mm_loadu_si128(half)), _mm256_cvtph_ps(_mm_loadu_si128(half + 1))};

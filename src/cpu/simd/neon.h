@@ -200,13 +200,6 @@ inline U32x16 LoadU16(const std::uint16_t* p) {
 inline void StoreU16(U32x16 a, std::uint16_t* p) {
   for (int i = 0; i < 4; ++i) vst1_u16(p + 4 * i, vmovn_u32(a.part[i]));
 }
-inline F32x16 LoadS8(const std::int8_t* p) {
-  const int8x16_t bytes = vld1q_s8(p);
-  const int16x8_t lo = vmovl_s8(vget_low_s8(bytes)), hi = vmovl_s8(vget_high_s8(bytes));
-  return {{vcvtq_f32_s32(vmovl_s16(vget_low_s16(lo))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(lo))),
-           vcvtq_f32_s32(vmovl_s16(vget_low_s16(hi))),
-           vcvtq_f32_s32(vmovl_s16(vget_high_s16(hi)))}};
-}
 inline F32x16 LoadF16(const std::uint16_t* p) {
   return MakeF32([=](int i) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i))); });
 }

@@ -197,9 +197,6 @@ inline U32x16 LoadU16(const std::uint16_t* p) {
 inline void StoreU16(U32x16 a, std::uint16_t* p) {
   for (int i = 0; i < 16; ++i) p[i] = static_cast<std::uint16_t>(a.lane[i]);
 }
-inline F32x16 LoadS8(const std::int8_t* p) {
-  return MakeF32([=](int i) { return static_cast<float>(p[i]); });
-}
 inline F32x16 LoadF16(const std::uint16_t* p) {
   return MakeF32([=](int i) { return runtime::F16ToF32(p[i]); });
 }
