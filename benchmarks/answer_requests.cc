@@ -44,7 +44,7 @@ class Sequences {
  public:
   Sequences(const Model& model, int count) : model_(model) {
     const HyperParams& p = model.params();
-    const KvShape shape{p.layers, p.kv_heads, p.head_dim, DType::kF32};
+    const KvShape shape{p.layers, p.kv_heads, p.head_dim, model_.plan().kv_dtype};
     for (int i = 0; i < count; ++i)
       caches_.push_back(std::make_unique<KvCache>(shape, p.max_positions));
   }

@@ -2,7 +2,7 @@
 // bandwidth and product probes of the same minute.
 //
 //   model_bench DIRECTORY [--dtype auto] [--threads 2] [--rounds 7] [--prefill 512] [--decode 32]
-//               [--batch 8] [--kv float32]
+//               [--batch 8] [--kv auto]
 //   model_bench DIRECTORY --json [--dtype auto] [--threads 2]
 //
 // Medians over rounds; a round whose two probes differ by more than 15 % is dropped (shared
@@ -92,7 +92,7 @@ int RunRequests(const std::string& directory, const LoadOptions& options) {
   return AnswerRequests(**loaded, Now() - start, stdin);
 }
 
-int Run(const std::string& directory, const LoadOptions& options, DType kv_dtype, int rounds,
+int Run(const std::string& directory, const LoadOptions& options, std::string_view kv, int rounds,
         int prefill, int decode, int batch) {
   auto checkpoint = OpenCheckpoint(directory);
   if (!checkpoint.ok()) return Fail(checkpoint.status());
@@ -102,6 +102,10 @@ int Run(const std::string& directory, const LoadOptions& options, DType kv_dtype
   const Model& model = **loaded;
   const double load_seconds = Now() - load_start;
   const HyperParams& p = model.params();
+  const DType kv_dtype = kv == "float32"    ? DType::kF32
+                         : kv == "bfloat16" ? DType::kBF16
+                         : kv == "int8"     ? DType::kI8
+                                            : model.plan().kv_dtype;
   auto workspace = Workspace::Create(model, prefill);
   if (!workspace.ok()) return Fail(workspace.status());
   auto memory = PageBuffer::Create(std::size_t{1} << 30, true);
@@ -218,7 +222,7 @@ int main(int argc, char** argv) {
   options.threads = 2;
   int rounds = 7, prefill = 512, decode = 32, batch = 8;
   bool requests = false;
-  mossrt::runtime::DType kv_dtype = mossrt::runtime::DType::kF32;
+  std::string kv = "auto";
   for (int i = 2; i < argc; i += 2) {
     const std::string key = argv[i];
     if (key == "--json") {
@@ -232,14 +236,9 @@ int main(int argc, char** argv) {
     if (key == "--rounds") rounds = std::atoi(argv[i + 1]);
     if (key == "--prefill") prefill = std::atoi(argv[i + 1]);
     if (key == "--decode") decode = std::atoi(argv[i + 1]);
-    if (key == "--kv") {
-      const std::string name = argv[i + 1];
-      kv_dtype = name == "bfloat16" ? mossrt::runtime::DType::kBF16
-                 : name == "int8"   ? mossrt::runtime::DType::kI8
-                                    : mossrt::runtime::DType::kF32;
-    }
+    if (key == "--kv") kv = argv[i + 1];
     if (key == "--batch") batch = std::atoi(argv[i + 1]);
   }
   if (requests) return mossrt::bench::RunRequests(argv[1], options);
-  return mossrt::bench::Run(argv[1], options, kv_dtype, rounds, prefill, decode, batch);
+  return mossrt::bench::Run(argv[1], options, kv, rounds, prefill, decode, batch);
 }

@@ -170,7 +170,8 @@ class Model:
         """An empty session.
 
         context: most tokens it may hold; None: the model's positions. kv_dtype: "float32",
-        "bfloat16" or "int8". prefill_chunk: tokens per pass; never changes a result.
+        "bfloat16", "int8" or "auto" (as the matrices: int8 for integers). prefill_chunk: tokens
+        per pass; never changes a result.
         """
         options |= {"context": context, "kv_dtype": kv_dtype, "prefill_chunk": prefill_chunk}
         return Session(self, self._model.session(to_json(options)))

@@ -68,6 +68,7 @@ Json PlanJson(const runtime::ModelPlan& plan) {
                           {"tied_head", p.tied_head}};
   json["parameters"] = plan.parameters;
   json["dtype"] = std::string(runtime::FormatName(plan.format));
+  json["kv_dtype"] = std::string(DTypeName(plan.kv_dtype));
   json["memory"] = {
       {"weights", need.weights},
       {"embedding", need.embedding},

@@ -75,9 +75,9 @@ absl::StatusOr<runtime::SessionOptions> SessionOptionsOf(const mossrt_options* o
       {"kv_dtype",
        [](const Json& v, Options* out) {
          const auto name = v.get<std::string>();
-         out->kv_dtype = name == "bfloat16" ? runtime::DType::kBF16
-                         : name == "int8"   ? runtime::DType::kI8
-                                            : runtime::DType::kF32;
+         if (name == "float32") out->kv_dtype = runtime::DType::kF32;
+         if (name == "bfloat16") out->kv_dtype = runtime::DType::kBF16;
+         if (name == "int8") out->kv_dtype = runtime::DType::kI8;
        }},
       {"context", [](const Json& v, Options* out) { out->context = v.get<std::int64_t>(); }},
       {"prefill_chunk",

@@ -174,7 +174,7 @@ mossrt_error* mossrt_session_info(const mossrt_session* s, char** json, size_t* 
     const std::string numerics = session.numerics();
     return GiveText(DumpJson({{"tokens", session.tokens().size()},
                               {"context", session.context()},
-                              {"kv_dtype", std::string(DTypeName(session.options().kv_dtype))},
+                              {"kv_dtype", std::string(DTypeName(*session.options().kv_dtype))},
                               {"kv_bytes", session.kv_bytes()},
                               {"numerics", numerics},
                               {"numerics_hash", NumericsHash(numerics)},

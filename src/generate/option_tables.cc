@@ -34,8 +34,10 @@ constexpr OptionInfo kLoad[] = {
 };
 
 constexpr OptionInfo kSession[] = {
-    {"kv_dtype", OptionType::kString, "\"float32\"", 0, 0, "float32|bfloat16|int8", "0.1",
-     "Type of the key/value cache; int8: one scale for each token and head."},
+    {"kv_dtype", OptionType::kString, "\"auto\"", 0, 0, "auto|float32|bfloat16|int8", "0.1",
+     "Type of the key/value cache, to which queries and probabilities are rounded too; int8: one "
+     "scale for each token and head. auto: int8 for matrices of integers, else bfloat16 for "
+     "bfloat16 and float32 for the others."},
     {"context", OptionType::kInt, "0", 0, kMaxInt, "", "0.1",
      "Most tokens a session may hold; 0: the positions of the model."},
     {"prefill_chunk", OptionType::kInt, "0", 0, 512, "", "0.1",

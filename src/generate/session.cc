@@ -240,10 +240,15 @@ Session::~Session() = default;
 absl::StatusOr<std::unique_ptr<Session>> Session::Create(const Model& model,
                                                          const SessionOptions& options) {
   const HyperParams& p = model.params();
-  if (options.kv_dtype != DType::kF32 && options.kv_dtype != DType::kBF16 &&
-      options.kv_dtype != DType::kI8) {
+  const DType kv_dtype = options.kv_dtype.value_or(model.plan().kv_dtype);
+  if (kv_dtype != DType::kF32 && kv_dtype != DType::kBF16 && kv_dtype != DType::kI8) {
     return absl::InvalidArgumentError(
-        Cat("kv_dtype must be float32, bfloat16 or int8, found ", DTypeName(options.kv_dtype)));
+        Cat("kv_dtype must be float32, bfloat16 or int8, found ", DTypeName(kv_dtype)));
+  }
+  if (kv_dtype == DType::kI8 && p.head_dim > kMostBytesOfHead) {
+    return absl::InvalidArgumentError(Cat("kv_dtype int8 needs heads of at most ", kMostBytesOfHead,
+                                          " dimensions, this model's have ", p.head_dim,
+                                          "; choose bfloat16"));
   }
   if (options.context < 0 || options.context > p.max_positions) {
     return absl::InvalidArgumentError(Cat("context must be from 1 to the model's ", p.max_positions,
@@ -255,8 +260,9 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Create(const Model& model,
                                           options.prefill_chunk));
   }
   auto impl = std::make_unique<Impl>(model, options);
+  impl->options.kv_dtype = kv_dtype;
   impl->context = options.context > 0 ? options.context : p.max_positions;
-  impl->kv = std::make_unique<KvCache>(ShapeOf(model, options.kv_dtype), impl->context);
+  impl->kv = std::make_unique<KvCache>(ShapeOf(model, kv_dtype), impl->context);
   // So that the token loop allocates nothing; a model of very long context grows as it goes.
   impl->tokens.reserve(static_cast<std::size_t>(std::min<std::int64_t>(impl->context, 1 << 16)));
   return std::unique_ptr<Session>(new Session(std::move(impl)));
@@ -265,9 +271,7 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Create(const Model& model,
 const Model& Session::model() const { return impl_->model; }
 const SessionOptions& Session::options() const { return impl_->options; }
 std::int64_t Session::context() const { return impl_->context; }
-std::string Session::numerics() const {
-  return impl_->model.numerics(impl_->kv->shape().dtype);
-}
+std::string Session::numerics() const { return impl_->model.numerics(impl_->kv->shape().dtype); }
 std::span<const std::int32_t> Session::tokens() const { return impl_->tokens; }
 HookSet& Session::hooks() { return impl_->hooks; }
 std::size_t Session::kv_bytes() const { return impl_->kv->allocated_bytes(); }

@@ -203,7 +203,11 @@ absl::StatusOr<ModelPlan> Plan(const Checkpoint& checkpoint, const LoadOptions& 
 void PlanMachine(const LoadOptions& options, ModelPlan* plan) {
   const HyperParams& p = plan->params;
   plan->need.vectors += static_cast<std::uint64_t>(p.max_positions * p.rotary_dim) * sizeof(float);
-  const KvShape kv{p.layers, p.kv_heads, p.head_dim, DType::kF32};
+  const WeightFormat& held = plan->format;
+  plan->kv_dtype = held.integers() && p.head_dim <= kMostBytesOfHead ? DType::kI8
+                   : !held.integers() && held.dtype == DType::kBF16  ? DType::kBF16
+                                                                     : DType::kF32;
+  const KvShape kv{p.layers, p.kv_heads, p.head_dim, plan->kv_dtype};
   plan->need.kv_per_token = kv.BlockBytes() / kKvBlockTokens;
   const MemoryInfo memory = AvailableMemory();
   plan->need.available = memory.available;

@@ -44,7 +44,7 @@ TEST(Options, DescriptionsNameEveryRow) {
   EXPECT_EQ((*load)["kind"], "load");
   EXPECT_TRUE((*load)["options"][0]["choices"].is_null());
   const auto session = ParseJsonObject(DescribeOptions(OptionKind::kSession), "description");
-  EXPECT_EQ((*session)["options"][0]["choices"][1], "bfloat16");
+  EXPECT_EQ((*session)["options"][0]["choices"][2], "bfloat16");
 }
 
 TEST(Options, UnknownKeysNameTheNearest) {

@@ -41,7 +41,7 @@ struct MemoryNeed {
   std::uint64_t embedding = 0;     // the lookup table, unless the head serves as one
   std::uint64_t mapped = 0;        // both, if they are pages of a file instead (option mmap)
   std::uint64_t loading = 0;       // slabs of all threads, freed afterwards
-  std::uint64_t kv_per_token = 0;  // float32 cache
+  std::uint64_t kv_per_token = 0;  // in a cache of ModelPlan::kv_dtype
   std::uint64_t available = 0;     // what this process may still take
   std::string limited_by{};        // "memory" | "cgroup" | "option"
 };
@@ -72,6 +72,9 @@ struct ModelPlan {
   std::vector<WeightFormat> held{};  // of each of WeightRules()
   std::int64_t parameters = 0;
   std::vector<TensorPlan> tensors{};
+  // Of a cache, unless a session asks for another: as wide as the matrices' own type (bytes for
+  // integers).
+  DType kv_dtype = DType::kF32;
   MemoryNeed need;
   std::vector<std::string> notes{};
   std::optional<PackedOrigin> packed{};  // if the file holds packed weights

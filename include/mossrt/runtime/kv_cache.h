@@ -13,6 +13,7 @@
 namespace mossrt::runtime {
 
 inline constexpr std::int64_t kKvBlockTokens = 256;
+inline constexpr std::int64_t kMostBytesOfHead = 1024;  // head_dim up to which kI8 is possible
 
 struct KvShape {
   std::int64_t layers = 0, kv_heads = 0, head_dim = 0;

@@ -19,8 +19,8 @@
 namespace mossrt::runtime {
 
 struct SessionOptions {
-  DType kv_dtype = DType::kF32;  // kF32 or kBF16
-  std::int64_t context = 0;      // tokens; 0: the model's max_positions
+  std::optional<DType> kv_dtype = {};  // kF32, kBF16 or kI8; none: ModelPlan::kv_dtype
+  std::int64_t context = 0;            // tokens; 0: the model's max_positions
   std::int64_t prefill_chunk =
       0;  // tokens per Forward; 0: adapts so that a cancel is seen within 100 ms
 };
@@ -40,7 +40,7 @@ class Session {
                                                          const SessionOptions& options);
   ~Session();
   const Model& model() const;
-  const SessionOptions& options() const;
+  const SessionOptions& options() const;  // with the kv_dtype in use
   std::int64_t context() const;
   std::string numerics() const;  // the model's, with the KV dtype
 

@@ -102,7 +102,7 @@ def print_memory(need: dict[str, int], memory: dict[str, Any], positions: int) -
         "weights": "memory: weights",
         "embedding": "memory: embedding",
         "loading": "memory: while loading",
-        "kv_cache": f"memory: cache of {positions} tokens (float32)",
+        "kv_cache": f"memory: cache of {positions} tokens",
         "peak": "memory needed",
     }
     for key, label in labels.items():

@@ -320,8 +320,8 @@ inline void UnpackGroups(const char* w, const IntegerPanel& from, const IntegerP
   }
 }
 
-// From this many rows on, 4 bit weights are unpacked once per block instead of once per tile, and
-// blocks call the weights that come after them.
+// From this many rows on, blocks call the weights that come after them, and 4 bit weights are
+// unpacked once per block where units for bits are short.
 inline constexpr int64_t kManyRows = 2 * kTileRows + 1;
 // Values of k of a block: two panels of bytes are 64 KiB of the second cache.
 inline constexpr int64_t kIntBlockK = 2048;
@@ -341,7 +341,7 @@ inline int64_t MultiplyIntPanels(const GemmArgs& a, int64_t p, int64_t first, in
                    .next_bytes = static_cast<int64_t>(panel.Bytes(groups))};
     if (a.m < kManyRows) {
       MultiplyGroups<Format, kZeros, true, P>(a, block);
-    } else if constexpr (Format::kBits == 8) {
+    } else if constexpr (Format::kBits == 8 || !kUnpackNibbles) {
       MultiplyGroups<Format, kZeros, false, P>(a, block);
     } else {
       const IntegerPanel wide{8, a.group, kZeros};

@@ -14,6 +14,7 @@ inline constexpr int kPrefetchBytes = 4096;
 inline constexpr int kIntPanels = 1;  // 8 accumulators, 4 halves of weights, a factor's two
 inline constexpr int kIntRows = 4;
 inline constexpr int kIntRowsOwn = 4;
+inline constexpr bool kUnpackNibbles = true;
 
 struct F32x16 {
   __m256 lo, hi;

@@ -13,8 +13,10 @@ inline constexpr int kGemvPanels = 4;
 inline constexpr int kPrefetchBytes = 4096;
 inline constexpr int kIntPanels = 2;
 #if defined(__AVX512VNNI__)
-inline constexpr int kIntRows = 6;  // 12 accumulators, 12 chains, 2 weights, a factor
+inline constexpr int kIntRows = 6;             // 12 accumulators, 12 chains, 2 weights, a factor
+inline constexpr bool kUnpackNibbles = false;  // in registers, beside the products
 #else
+inline constexpr bool kUnpackNibbles = true;
 inline constexpr int kIntRows = 4;  // 8 and 8, 4 halves of weights, a factor's two, products
 #endif
 inline constexpr int kIntRowsOwn = 12;

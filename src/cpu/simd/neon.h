@@ -14,6 +14,7 @@ inline constexpr int kPrefetchBytes = 0;
 inline constexpr int kIntPanels = 1;  // 16 accumulators, 4 weights, a factor
 inline constexpr int kIntRows = 4;
 inline constexpr int kIntRowsOwn = 4;
+inline constexpr bool kUnpackNibbles = true;
 
 struct F32x16 {
   float32x4_t part[4];

@@ -15,6 +15,7 @@ inline constexpr int kPrefetchBytes = 0;
 inline constexpr int kIntPanels = 1;  // the register tile of integer products
 inline constexpr int kIntRows = 1;
 inline constexpr int kIntRowsOwn = 1;  // and where the rows are so few that memory is waited for
+inline constexpr bool kUnpackNibbles = true;
 
 struct F32x16 {
   float lane[16];
