@@ -18,36 +18,61 @@ inline void ForSixteens(const float* x, int64_t n, Function function) {
   if (i < n) function(i, LoadFirst(x + i, static_cast<int>(n - i)));
 }
 
-// One group of one row; `to` receives group / 4 dwords, a scale and a sum, `step` dwords apart.
-inline void RoundInputs(const float* x, int64_t n, int64_t group, uint32_t* to, int64_t step) {
-  F32x16 most = Set(0.0f), nothing = Set(0.0f);
-  ForSixteens(x, n, [&](int64_t, F32x16 v) {
-    most = Max(Magnitude(v), most);
-    nothing = MulAdd(v, Set(0.0f), nothing);  // 0, or NaN if any value is not finite
-  });
-  const float largest = MaxOfLanes(most);
-  const bool counts = largest >= 0x1p-100f;
-  const F32x16 inverse = Set(counts ? 127.0f / largest : 0.0f);
-  const float scale = (counts ? largest / 127.0f : 0.0f) + Sum(nothing);
-  F32x16 total = Set(0.0f);
-  for (int64_t i = 0; i < group; i += 16) {
-    alignas(16) uint8_t bytes[16];
-    const int64_t left = n - i;
-    const F32x16 v = left >= 16 ? Load(x + i)
-                     : left > 0 ? LoadFirst(x + i, static_cast<int>(left))
-                                : Set(0.0f);
-    const F32x16 rounded = Add(Mul(v, inverse), Set(kRoundingMagic));
-    total = Add(total, Sub(rounded, Set(kRoundingMagic)));  // whole numbers below 2^24: exact
-    StoreU8(ToBits(rounded), bytes);
-    for (int64_t quad = 0; quad < 4; ++quad) {
-      uint32_t four;
-      __builtin_memcpy(&four, bytes + 4 * quad, 4);
-      to[(i / 4 + quad) * step] = four;
+// Rows that are rounded side by side, so that none waits for the largest of another.
+inline constexpr int kRoundedRows = 4;
+
+inline F32x16 LoadUpTo(const float* x, int64_t n) {
+  return n >= 16 ? Load(x) : n > 0 ? LoadFirst(x, static_cast<int>(n)) : Set(0.0f);
+}
+
+// One group of R rows; `to` receives group / 4 dwords, a scale and a sum of each, `step` dwords
+// apart.
+template <int R>
+inline void RoundInputs(const float* x, int64_t stride, int64_t n, int64_t group, uint32_t* to,
+                        int64_t step) {
+  F32x16 most[R], nothing[R], inverse[R], total[R];
+  float scale[R];
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) most[r] = nothing[r] = total[r] = Set(0.0f);
+  for (int64_t i = 0; i < n; i += 16) {
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+      const F32x16 v = LoadUpTo(x + r * stride + i, n - i);
+      most[r] = Max(Magnitude(v), most[r]);
+      nothing[r] = MulAdd(v, Set(0.0f), nothing[r]);  // 0, or NaN if any value is not finite
     }
   }
-  const float sum = Sum(total);
-  to[group / 4 * step] = __builtin_bit_cast(uint32_t, scale);
-  to[(group / 4 + 1) * step] = sum == sum ? static_cast<uint32_t>(static_cast<int32_t>(sum)) : 0;
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) {
+    const float largest = MaxOfLanes(most[r]);
+    const bool counts = largest >= 0x1p-100f;
+    inverse[r] = Set(counts ? 127.0f / largest : 0.0f);
+    scale[r] = (counts ? largest / 127.0f : 0.0f) + Sum(nothing[r]);
+  }
+  for (int64_t i = 0; i < group; i += 16) {
+    alignas(16) uint8_t bytes[R][16];
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+      const F32x16 v = LoadUpTo(x + r * stride + i, n - i);
+      const F32x16 rounded = Add(Mul(v, inverse[r]), Set(kRoundingMagic));
+      total[r] = Add(total[r], Sub(rounded, Set(kRoundingMagic)));  // whole, below 2^24: exact
+      StoreU8(ToBits(rounded), bytes[r]);
+    }
+#pragma GCC unroll 4
+    for (int64_t quad = 0; quad < 4; ++quad) {
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r) {
+        __builtin_memcpy(to + (i / 4 + quad) * step + r, bytes[r] + 4 * quad, 4);
+      }
+    }
+  }
+  uint32_t* const tail = to + group / 4 * step;
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) {
+    const float sum = Sum(total[r]);
+    tail[r] = __builtin_bit_cast(uint32_t, scale[r]);
+    tail[step + r] = sum == sum ? static_cast<uint32_t>(static_cast<int32_t>(sum)) : 0;
+  }
 }
 
 static void pack_x_int8(const float* x, int64_t stride, int64_t m, int64_t k, int64_t group,
@@ -55,13 +80,18 @@ static void pack_x_int8(const float* x, int64_t stride, int64_t m, int64_t k, in
   const int64_t per_row = IntegerInputDwords(k, group), per_group = group / 4 + 2;
   for (int64_t first = 0; first < m; first += kTileRows) {
     const int64_t rows = m - first < kTileRows ? m - first : kTileRows;
-    for (int64_t row = 0; row < rows; ++row) {
-      const float* from = x + (first + row) * stride;
-      uint32_t* to = packed + first * per_row + row;
-      for (int64_t j = 0; j < k; j += group) {
-        RoundInputs(from + j, k - j < group ? k - j : group, group, to, rows);
-        to += per_group * rows;
+    uint32_t* tile = packed + first * per_row;
+    for (int64_t j = 0; j < k; j += group) {
+      const int64_t n = k - j < group ? k - j : group;
+      const float* from = x + first * stride + j;
+      int64_t row = 0;
+      for (; row + kRoundedRows <= rows; row += kRoundedRows) {
+        RoundInputs<kRoundedRows>(from + row * stride, stride, n, group, tile + row, rows);
       }
+      for (; row < rows; ++row) {
+        RoundInputs<1>(from + row * stride, stride, n, group, tile + row, rows);
+      }
+      tile += per_group * rows;
     }
   }
 }
