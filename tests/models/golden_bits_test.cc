@@ -31,7 +31,7 @@ std::string Hash(const std::vector<float>& values) {
 
 // A fixed walk over the vocabulary in chunks. Small models walk beyond one block of the KV cache;
 // the scalar level takes 25 ns a multiply-add, so larger ones walk 30 tokens.
-std::vector<float> Logits(const Model& model) {
+std::vector<float> Logits(const Model& model, DType kv) {
   const bool small = model.plan().parameters < 1'000'000;
   const std::vector<std::size_t> chunks =
       small ? std::vector<std::size_t>{100, 1, 130, 69} : std::vector<std::size_t>{10, 1, 13, 6};
@@ -40,7 +40,7 @@ std::vector<float> Logits(const Model& model) {
   for (std::int64_t i = 0; i < tokens; ++i) {
     ids.push_back(static_cast<std::int32_t>((i * i * 31 + i * 17 + 5) % model.params().vocab));
   }
-  Sequence sequence(model, 130);
+  Sequence sequence(model, 130, kv);
   std::size_t at = 0;
   for (const std::size_t n : chunks) {
     const absl::Status status =
@@ -79,14 +79,21 @@ TEST(GoldenBits, AreTheSameInEveryBuild) {
     for (const std::string& dtype : dtypes) {
       const auto model = Model::Load(**checkpoint, {.dtype = dtype, .threads = 2}, nullptr);
       ASSERT_TRUE(model.ok()) << model.status();
-      // vdpbf16ps rounds inside: bfloat16 has one hash with it and one without.
-      const auto at = (*model)->numerics().find(" bf16=");
-      const std::string format =
-          dtype + (at == std::string::npos ? "" : (*model)->numerics().substr(at));
-      const std::string hash = Hash(Logits(**model));
-      Record(name, format, hash);
-      EXPECT_EQ(hash, formats.value(format, "none: see tests/golden_bits.sh"))
-          << name << ", " << format << ", kernels " << cpu::Kernels()->name;
+      std::vector<DType> caches = {DType::kF32};
+      if (dtype == "float32") caches = {DType::kF32, DType::kBF16, DType::kI8};
+      if (dtype == "int4" && name.starts_with("tests/")) caches.push_back(DType::kI8);
+      for (const DType kv : caches) {
+        // vdpbf16ps rounds inside: bfloat16 has one hash with it and one without.
+        const std::string numerics = (*model)->numerics(kv);
+        const auto at = numerics.find(" bf16=");
+        const std::string format = Cat(
+            dtype, kv == DType::kF32 ? "" : Cat(" kv=", DTypeName(kv)),
+            at == std::string::npos ? "" : numerics.substr(at, numerics.find(' ', at + 1) - at));
+        const std::string hash = Hash(Logits(**model, kv));
+        Record(name, format, hash);
+        EXPECT_EQ(hash, formats.value(format, "none: see tests/golden_bits.sh"))
+            << name << ", " << format << ", kernels " << cpu::Kernels()->name;
+      }
     }
   }
 }
