@@ -2,7 +2,7 @@
 // bandwidth and product probes of the same minute.
 //
 //   model_bench DIRECTORY [--dtype auto] [--threads 2] [--rounds 7] [--prefill 512] [--decode 32]
-//               [--batch 8] [--kv auto]
+//               [--batch 8] [--kv auto] [--context 8]
 //   model_bench DIRECTORY --json [--dtype auto] [--threads 2]
 //
 // Medians over rounds; a round whose two probes differ by more than 15 % is dropped (shared
@@ -61,6 +61,16 @@ double Median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
+// The median and the range of fractions.
+std::string Percent(const std::vector<double>& values) {
+  if (values.empty()) return "none";
+  const auto [least, most] = std::minmax_element(values.begin(), values.end());
+  char text[64];
+  std::snprintf(text, sizeof(text), "%.1f %% (%.1f-%.1f)", 100 * Median(values), 100 * *least,
+                100 * *most);
+  return text;
+}
+
 // All threads of the team read their share of `memory` once.
 double TeamBandwidth(ThreadTeam& team, const PageBuffer& memory) {
   const double start = Now();
@@ -93,7 +103,7 @@ int RunRequests(const std::string& directory, const LoadOptions& options) {
 }
 
 int Run(const std::string& directory, const LoadOptions& options, std::string_view kv, int rounds,
-        int prefill, int decode, int batch) {
+        int prefill, int decode, int batch, int context) {
   auto checkpoint = OpenCheckpoint(directory);
   if (!checkpoint.ok()) return Fail(checkpoint.status());
   const double load_start = Now();
@@ -112,9 +122,13 @@ int Run(const std::string& directory, const LoadOptions& options, std::string_vi
   if (!memory.ok()) return Fail(memory.status());
   std::memset(memory->data(), 1, memory->size());
 
-  // What one token streams: every matrix once (the embedding table is only gathered), and the
-  // multiplications it costs.
-  const double bytes = static_cast<double>(model.plan().need.weights);
+  // What one token streams: every matrix once (the embedding table is only gathered) and the cache,
+  // and the multiplications it costs.
+  const double bytes =
+      static_cast<double>(model.plan().need.weights) +
+      static_cast<double>(KvShape{p.layers, p.kv_heads, p.head_dim, kv_dtype}.BlockBytes() /
+                          kKvBlockTokens) *
+          (context + decode / 2.0);
   const std::int64_t attention = p.hidden * p.head_dim * (2 * p.heads + 2 * p.kv_heads);
   const std::int64_t mlp = p.hidden * p.inner * (model.plan().spec.mlp == Mlp::kGated ? 3 : 2);
   const double head = 2.0 * static_cast<double>(p.vocab * p.hidden);
@@ -126,7 +140,7 @@ int Run(const std::string& directory, const LoadOptions& options, std::string_vi
                                                   : Arithmetic::kF32;
 
   std::vector<double> decode_speed, decode_fraction, prefill_speed, prefill_fraction,
-      processor_fraction, bandwidths, peaks, batch_speed, batch_fraction;
+      processor_fraction, bandwidths, peaks, batch_speed, batch_fraction, batch_stream;
   std::vector<std::int32_t> ids(static_cast<std::size_t>(prefill));
   for (std::size_t i = 0; i < ids.size(); ++i)
     ids[i] = static_cast<std::int32_t>((i * 7919 + 13) % static_cast<std::size_t>(p.vocab));
@@ -144,7 +158,12 @@ int Run(const std::string& directory, const LoadOptions& options, std::string_vi
     const double processor_seconds = ProcessorSeconds() - processor_start;
     const double prefill_seconds = Now() - start;
     const double peak = std::max(peak_before, TeamProducts(model.team(), arithmetic));
-    kv.Rewind(8);
+    kv.Rewind(std::min(context, prefill));
+    while (kv.length() < context) {
+      const auto left = static_cast<std::size_t>(context - kv.length());
+      const auto part = std::span(ids).first(std::min(ids.size(), left));
+      if (absl::Status s = forward(part); !s.ok()) return Fail(s);
+    }
     if (absl::Status s = forward(std::span(ids).first(1)); !s.ok()) return Fail(s);
 
     const double before = TeamBandwidth(model.team(), *memory);
@@ -181,6 +200,9 @@ int Run(const std::string& directory, const LoadOptions& options, std::string_vi
     prefill_fraction.push_back(total / prefill_seconds * 1e-9 / peak);
     processor_fraction.push_back(total / processor_seconds * model.team().size() * 1e-9 / peak);
     peaks.push_back(peak);
+    batch_stream.push_back(batch_speed.back() / batch *
+                           static_cast<double>(model.plan().need.weights) * 1e-9 /
+                           ((before + after) / 2));
     const bool steady = std::max(before, after) < 1.15 * std::min(before, after);
     std::printf(
         "round %d: prefill %.1f t/s (%.0f %% of %.0f GFLOP/s), decode %.2f t/s (%.0f %% of %.1f "
@@ -196,14 +218,14 @@ int Run(const std::string& directory, const LoadOptions& options, std::string_vi
   std::printf("%s %s threads %d: load %.1f s, weights %.2f GB\n", p.architecture.c_str(),
               model.numerics(kv_dtype).c_str(), model.team().size(), load_seconds, bytes * 1e-9);
   std::printf(
-      "prefill %d: %.1f t/s, %.1f %% of %.0f GFLOP/s (%.1f %% by processor time) | %d sequences: "
-      "%.1f t/s, %.1f %% | decode: %.2f t/s, %.1f %% of %.1f GB/s (%zu "
-      "of %d rounds) | "
-      "allocations in %d decode steps: %llu\n",
-      prefill, Median(prefill_speed), 100 * Median(prefill_fraction), Median(peaks),
-      100 * Median(processor_fraction), batch, Median(batch_speed), 100 * Median(batch_fraction),
-      Median(decode_speed), 100 * Median(decode_fraction), Median(bandwidths), decode_speed.size(),
-      rounds, decode, static_cast<unsigned long long>(loop_allocations));
+      "prefill %d: %.1f t/s, %s of %.0f GFLOP/s (%.1f %% by processor time) | %d sequences: %.1f "
+      "t/s, %s of them and %s of the bandwidth | decode: %.2f t/s, %s of %.1f GB/s (%zu of %d "
+      "rounds) | allocations in %d decode steps: %llu\n",
+      prefill, Median(prefill_speed), Percent(prefill_fraction).c_str(), Median(peaks),
+      100 * Median(processor_fraction), batch, Median(batch_speed), Percent(batch_fraction).c_str(),
+      Percent(batch_stream).c_str(), Median(decode_speed), Percent(decode_fraction).c_str(),
+      Median(bandwidths), decode_speed.size(), rounds, decode,
+      static_cast<unsigned long long>(loop_allocations));
   return 0;
 }
 
@@ -214,13 +236,13 @@ int main(int argc, char** argv) {
   if (argc < 2) {
     std::fprintf(stderr,
                  "usage: model_bench DIRECTORY [--dtype T] [--threads N] [--rounds N] [--prefill "
-                 "N] [--decode N] [--batch N] [--kv T]\n"
+                 "N] [--decode N] [--batch N] [--kv T] [--context N]\n"
                  "       model_bench DIRECTORY --json [--dtype T] [--threads N]\n");
     return 2;
   }
   mossrt::runtime::LoadOptions options;
   options.threads = 2;
-  int rounds = 7, prefill = 512, decode = 32, batch = 8;
+  int rounds = 7, prefill = 512, decode = 32, batch = 8, context = 8;
   bool requests = false;
   std::string kv = "auto";
   for (int i = 2; i < argc; i += 2) {
@@ -237,8 +259,9 @@ int main(int argc, char** argv) {
     if (key == "--prefill") prefill = std::atoi(argv[i + 1]);
     if (key == "--decode") decode = std::atoi(argv[i + 1]);
     if (key == "--kv") kv = argv[i + 1];
+    if (key == "--context") context = std::atoi(argv[i + 1]);
     if (key == "--batch") batch = std::atoi(argv[i + 1]);
   }
   if (requests) return mossrt::bench::RunRequests(argv[1], options);
-  return mossrt::bench::Run(argv[1], options, kv, rounds, prefill, decode, batch);
+  return mossrt::bench::Run(argv[1], options, kv, rounds, prefill, decode, batch, context);
 }

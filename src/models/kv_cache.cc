@@ -18,52 +18,60 @@ constexpr std::int64_t kLanes = 16;
 
 std::int64_t RoundUp(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
 
-// Successive values of one lane in a panel: bf16 in pairs, bytes in fours (kernel_list.inc).
+// Successive values of one lane that share a dword of a panel (kernel_list.inc).
 std::int64_t Depth(DType dtype) { return dtype == DType::kBF16 ? 2 : dtype == DType::kI8 ? 4 : 1; }
 
-// Where value k of a lane stands in a panel: `Depth` successive k share a dword.
-std::int64_t IndexInPanel(DType dtype, std::int64_t k, std::int64_t lane) {
-  const std::int64_t depth = Depth(dtype);
-  return (k / depth * kLanes + lane) * depth + k % depth;
+// Where value k of a lane stands in a panel.
+template <std::int64_t kDepth>
+std::int64_t IndexInPanel(std::int64_t k, std::int64_t lane) {
+  return (k / kDepth * kLanes + lane) * kDepth + k % kDepth;
 }
 
-// Rounds a row to the type of the cache and returns its scale.
-class Rounded {
- public:
-  Rounded(DType dtype, const float* values, std::int64_t n) : dtype_(dtype), values_(values) {
-    if (dtype != DType::kI8) return;
+// Steps of a row that is rounded to bytes; NaN or an infinity among its values makes the scale NaN.
+struct Steps {
+  float scale, inverse;
+
+  static Steps Of(const float* values, std::int64_t n) {
     float largest = 0.0f, nothing = 0.0f;
     for (std::int64_t i = 0; i < n; ++i) {
       largest = std::max(largest, std::abs(values[i]));
       nothing += values[i] * 0.0f;  // 0, or NaN if any value is not finite
     }
     const bool counts = largest >= 0x1p-100f;
-    scale_ = (counts ? largest / 127.0f : 0.0f) + nothing;
-    inverse_ = counts ? 127.0f / largest : 0.0f;
+    return {(counts ? largest / 127.0f : 0.0f) + nothing, counts ? 127.0f / largest : 0.0f};
   }
-  float scale() const { return scale_; }
-  void Store(std::int64_t i, std::byte* panel, std::int64_t index) const {
-    switch (dtype_) {
-      case DType::kF32:
-        reinterpret_cast<float*>(panel)[index] = values_[i];
-        return;
-      case DType::kBF16:
-        reinterpret_cast<std::uint16_t*>(panel)[index] = F32ToBF16(values_[i]);
-        return;
-      default: {  // to nearest, ties to even; NaN counts as 0, its row's scale is NaN
-        constexpr float kMagic = 12582912.0f;
-        const float whole = values_[i] * inverse_ + kMagic - kMagic;
-        const int step = std::abs(whole) <= 127.0f ? static_cast<int>(whole) : 0;
-        reinterpret_cast<std::uint8_t*>(panel)[index] = static_cast<std::uint8_t>(step + 128);
-      }
+  // To nearest, ties to even; NaN counts as 0.
+  std::uint8_t Byte(float value) const {
+    constexpr float kMagic = 12582912.0f;
+    const float whole = value * inverse + kMagic - kMagic;
+    return static_cast<std::uint8_t>((std::abs(whole) <= 127.0f ? static_cast<int>(whole) : 0) +
+                                     128);
+  }
+};
+
+// A row as the cache holds it, value i at place<depth of the panels>(i); returns its scale.
+template <typename Place>
+float StoreRow(DType dtype, const float* values, std::int64_t n, std::byte* base,
+               const Place& place) {
+  switch (dtype) {
+    case DType::kF32:
+      for (std::int64_t i = 0; i < n; ++i)
+        reinterpret_cast<float*>(base)[place.template operator()<1>(i)] = values[i];
+      return 1.0f;
+    case DType::kBF16:
+      for (std::int64_t i = 0; i < n; ++i)
+        reinterpret_cast<std::uint16_t*>(base)[place.template operator()<2>(i)] =
+            F32ToBF16(values[i]);
+      return 1.0f;
+    default: {
+      const Steps steps = Steps::Of(values, n);
+      for (std::int64_t i = 0; i < n; ++i)
+        reinterpret_cast<std::uint8_t*>(base)[place.template operator()<4>(i)] =
+            steps.Byte(values[i]);
+      return steps.scale;
     }
   }
-
- private:
-  DType dtype_;
-  const float* values_;
-  float scale_ = 0.0f, inverse_ = 0.0f;
-};
+}
 
 }  // namespace
 
@@ -119,27 +127,23 @@ void KvCache::StoreKey(std::int64_t position, std::int64_t layer, std::int64_t h
   std::byte* base = Keys(position / kKvBlockTokens, layer, head);
   const std::int64_t slot = position % kKvBlockTokens, lane = slot % kLanes;
   std::byte* panel = base + static_cast<std::size_t>(slot / kLanes) * shape_.KeyPanelBytes();
-  const Rounded rounded(shape_.dtype, key, shape_.head_dim);
-  for (std::int64_t d = 0; d < shape_.head_dim; ++d) {
-    rounded.Store(d, panel, IndexInPanel(shape_.dtype, d, lane));
-  }
+  const float scale = StoreRow(
+      shape_.dtype, key, shape_.head_dim, panel,
+      [lane]<std::int64_t kDepth>(std::int64_t d) { return IndexInPanel<kDepth>(d, lane); });
   if (shape_.dtype == DType::kI8)
-    reinterpret_cast<float*>(base + shape_.KeyPanelsBytes())[slot] = rounded.scale();
+    reinterpret_cast<float*>(base + shape_.KeyPanelsBytes())[slot] = scale;
 }
 
 void KvCache::StoreValue(std::int64_t position, std::int64_t layer, std::int64_t head,
                          const float* value) {
   std::byte* base = Values(position / kKvBlockTokens, layer, head);
   const std::int64_t slot = position % kKvBlockTokens;
-  const std::size_t panel_bytes =
-      static_cast<std::size_t>(kKvBlockTokens * kLanes) * DTypeSize(shape_.dtype);
-  const Rounded rounded(shape_.dtype, value, shape_.head_dim);
-  for (std::int64_t d = 0; d < shape_.head_dim; ++d) {
-    rounded.Store(d, base + static_cast<std::size_t>(d / kLanes) * panel_bytes,
-                  IndexInPanel(shape_.dtype, slot, d % kLanes));
-  }
+  const float scale = StoreRow(
+      shape_.dtype, value, shape_.head_dim, base, [slot]<std::int64_t kDepth>(std::int64_t d) {
+        return d / kLanes * kKvBlockTokens * kLanes + IndexInPanel<kDepth>(slot, d % kLanes);
+      });
   if (shape_.dtype == DType::kI8)
-    reinterpret_cast<float*>(base + shape_.ValuePanelsBytes())[slot] = rounded.scale();
+    reinterpret_cast<float*>(base + shape_.ValuePanelsBytes())[slot] = scale;
 }
 
 absl::Status KvCache::Reserve(std::int64_t tokens) {

@@ -52,9 +52,9 @@ struct Buffers {
 
 // How queries and probabilities meet what the cache holds. They are rounded as it is: to bfloat16,
 // or to bytes with one scale a row.
-class Products {
+class CacheProducts {
  public:
-  explicit Products(const AttentionShape& shape)
+  explicit CacheProducts(const AttentionShape& shape)
       : dtype_(shape.kv_dtype),
         kernels_(*cpu::Kernels()),
         pairs_(kernels_.gemm_bf16_pairs != nullptr),
@@ -229,7 +229,7 @@ class Task {
   std::int64_t layer_;
   const Buffers& b_;
   const cpu::KernelTable& kernels_;
-  Products products_;
+  CacheProducts products_;
   std::int64_t group_, cols_;
 };
 

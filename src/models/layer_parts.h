@@ -1,0 +1,58 @@
+// What the block is made of: products as one region, and attention over the cache.
+#pragma once
+
+#include <array>
+
+#include "base/status.h"
+#include "models/model_impl.h"
+
+namespace mossrt::runtime {
+
+// Products as one parallel region. Matrices that read the same rows in the same form share one
+// prepared input.
+class Products {
+ public:
+  explicit Products(const Pass& pass) : pass_(pass) { pass_.ws.calls.clear(); }
+  absl::Status Add(Matrix x, const Linear& linear, Matrix y,
+                   Activation activation = Activation::kNone) {
+    MOSSRT_ASSIGN_OR_RETURN(const PreparedInput* input, Prepared(x, linear));
+    pass_.ws.calls.push_back(
+        {.x = input,
+         .w = linear.weight.get(),
+         .y = pass_.Rows(y),
+         .epilogue = {.bias = linear.bias_or_null(), .activation = activation}});
+    return absl::OkStatus();
+  }
+  absl::Status Run() { return pass_.model.backend->Run(pass_.ws.calls, *pass_.model.team); }
+
+ private:
+  absl::StatusOr<const PreparedInput*> Prepared(Matrix x, const Linear& reader) {
+    GemmBackend& backend = *pass_.model.backend;
+    const int kind = backend.InputKind(*reader.weight);
+    for (std::size_t i = 0; i < used_; ++i) {
+      if (known_[i].rows == x.data && known_[i].kind == kind) return pass_.ws.inputs[i].get();
+    }
+    PreparedInput* input = pass_.ws.inputs[used_].get();
+    MOSSRT_RETURN_IF_ERROR(backend.Prepare(pass_.Rows(x), kind, input, *pass_.model.team));
+    known_[used_++] = {x.data, kind};
+    return input;
+  }
+
+  struct Known {
+    const float* rows;
+    int kind;
+  };
+  const Pass& pass_;
+  std::array<Known, kMostInputs> known_{};
+  std::size_t used_ = 0;
+};
+
+// Rotary embedding in place, of the rows' queries, keys or both.
+void Rotate(const Pass& pass, bool queries, bool keys);
+void StoreKeysAndValues(const Pass& pass, int layer);
+// From queries and the cache to ws.attn.
+void Attend(const Pass& pass, int layer);
+// All three with the hooks between them.
+absl::Status RunAttention(const Pass& pass, int layer);
+
+}  // namespace mossrt::runtime
