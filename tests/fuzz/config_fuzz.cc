@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "mossrt/runtime/decoder.h"
+#include "run_once.h"
 
 namespace {
 
@@ -66,18 +66,6 @@ std::string Tensors(bool moss) {
   const std::uint64_t size = header.size();
   std::memcpy(file.data(), &size, 8);
   return file + header + std::string(at, '\1');
-}
-
-void RunOnce(const Model& model) {
-  const HyperParams& p = model.params();
-  const auto workspace = Workspace::Create(model, 2);
-  if (!workspace.ok()) return;
-  KvCache kv({p.layers, p.kv_heads, p.head_dim, DType::kF32}, p.max_positions);
-  const std::int32_t ids[2] = {0, static_cast<std::int32_t>(p.vocab - 1)};
-  SequenceInput input;
-  input.kv = &kv;
-  input.tokens = ids;
-  (void)model.Forward({&input, 1}, {}, **workspace);
 }
 
 }  // namespace

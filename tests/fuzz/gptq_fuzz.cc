@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "models/weight_sources.h"
-#include "mossrt/runtime/decoder.h"
+#include "run_once.h"
 
 namespace {
 
@@ -99,18 +99,6 @@ void ReadAllIntegers(const Checkpoint& checkpoint, const ModelPlan& plan) {
       (void)(*source)->ReadIntegers(first, count, {.q = q, .scales = scales, .zeros = zeros});
     }
   }
-}
-
-void RunOnce(const Model& model) {
-  const HyperParams& p = model.params();
-  const auto workspace = Workspace::Create(model, 2);
-  if (!workspace.ok()) return;
-  KvCache kv({p.layers, p.kv_heads, p.head_dim, DType::kF32}, p.max_positions);
-  const std::int32_t ids[2] = {0, 1};
-  SequenceInput input;
-  input.kv = &kv;
-  input.tokens = ids;
-  (void)model.Forward({&input, 1}, {}, **workspace);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "models/packed_bytes.h"
+#include "run_once.h"
 
 namespace {
 
@@ -65,18 +66,6 @@ std::string Base() {
   bytes << std::ifstream(folder + "/m", std::ios::binary).rdbuf();
   std::filesystem::remove_all(folder);
   return bytes.str();
-}
-
-void RunOnce(const Model& model) {
-  const HyperParams& p = model.params();
-  const auto workspace = Workspace::Create(model, 2);
-  if (!workspace.ok()) return;
-  KvCache kv({p.layers, p.kv_heads, p.head_dim, DType::kF32}, p.max_positions);
-  const std::int32_t ids[2] = {0, static_cast<std::int32_t>(p.vocab - 1)};
-  SequenceInput input;
-  input.kv = &kv;
-  input.tokens = ids;
-  (void)model.Forward({&input, 1}, {}, **workspace);
 }
 
 }  // namespace
