@@ -164,7 +164,12 @@ def main() -> int:
             name: {key: [sum(values), len(values)] for key, values in figure.items()}
             for name, figure in figures.items()
         }
-        report = {"backend": args.backend, "dtype": args.dtype, "figures": summary, "outcomes": outcomes}
+        report = {
+            "backend": args.backend,
+            "dtype": args.dtype,
+            "figures": summary,
+            "outcomes": outcomes,
+        }
         args.json.write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8")
 
     def reached(values: list[bool], wanted: float) -> bool:

@@ -149,8 +149,11 @@ def self_test(root):
 
 
 def main():
-    errors = self_test(pathlib.Path(sys.argv[2])) if sys.argv[1] == "--self-test" else check(
-        pathlib.Path(sys.argv[1]))
+    errors = (
+        self_test(pathlib.Path(sys.argv[2]))
+        if sys.argv[1] == "--self-test"
+        else check(pathlib.Path(sys.argv[1]))
+    )
     print("\n".join(errors) or "ok")
     return 1 if errors else 0
 

@@ -102,7 +102,8 @@ inline int64_t MultiplyPanels(const GemmArgs& a, int64_t panel, int64_t position
   return panel;
 }
 
-// A single input row: kGemvPanels streams hide the latency of the one chain per output.
+// A single input row: kGemvPanels panels hide the latency of the one chain per output, where one
+// does not do so well enough; memory likes a single stream best.
 template <class Format, int P>
 inline int64_t MultiplyRow(const GemmArgs& a, int64_t panel) {
   for (; panel + P <= a.panels; panel += P) {
