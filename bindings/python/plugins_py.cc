@@ -3,15 +3,19 @@
 namespace mossrt::python {
 
 void BindPlugins(py::module_& module) {
-  // Bounded to about a second, so that no signal need be looked for.
   module.def(
       "calculate",
       [](const py::str& expression) {
-        const std::string_view text = Utf8(expression);
-        const py::gil_scoped_release release;
-        return Calculate(text);
+        return Interruptible(
+            [text = std::string(Utf8(expression))] { return mossrt::Calculate(text); });
       },
       py::arg("expression"));
+  module.def(
+      "solve",
+      [](const py::str& equations) {
+        return Interruptible([text = std::string(Utf8(equations))] { return mossrt::Solve(text); });
+      },
+      py::arg("equations"));
 }
 
 }  // namespace mossrt::python

@@ -102,7 +102,19 @@ std::string SympyText(const Approximate& x) {
 
 std::string SympyText(const Surd& x) {
   if (x.factor.is_zero()) return SympyText(x.rational);
-  return Sum(x.rational.is_zero() ? "" : SympyText(x.rational), x.factor < 0, SecondTerm(x));
+  const std::string first = x.rational.is_zero() ? "" : SympyText(x.rational);
+  const std::string second = SecondTerm(x);
+  // SymPy's order of two numbers: the smaller one first, but 1 - sqrt(5).
+  const bool same_sign = (x.rational < 0) == (x.factor < 0);
+  if (!x.imaginary && !x.rational.is_zero() && same_sign) {
+    const bool second_smaller =
+        (x.factor * x.factor * Rational(x.radicand) < x.rational * x.rational) == (x.factor > 0);
+    if (second_smaller) {
+      return Sum(Cat(x.factor < 0 ? "-" : "", second), x.rational < 0,
+                 SympyText(Rational(mp::abs(x.rational))));
+    }
+  }
+  return Sum(first, x.factor < 0, second);
 }
 
 }  // namespace mossrt::runtime

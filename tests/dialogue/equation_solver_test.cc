@@ -38,6 +38,8 @@ TEST(EquationSolver, Polynomials) {
   EXPECT_EQ(Solved("x^2 - 5x + 6 = 0"), "x_0 = 2\nx_1 = 3");
   EXPECT_EQ(Solved("x^2 = x + 1"), "x_0 = 1/2 - sqrt(5)/2\nx_1 = 1/2 + sqrt(5)/2");
   EXPECT_EQ(Solved("x**2 + 1 = 0"), "x_0 = -I\nx_1 = I");
+  EXPECT_EQ(Solved("x^2 - 6x + 7"), "x_0 = 3 - sqrt(2)\nx_1 = sqrt(2) + 3");
+  EXPECT_EQ(Solved("x^2 + x - 1"), "x_0 = -sqrt(5)/2 - 1/2\nx_1 = -1/2 + sqrt(5)/2");
   EXPECT_EQ(Solved("x^2 + 2x + 5"), "x_0 = -1 - 2*I\nx_1 = -1 + 2*I");
   EXPECT_EQ(Solved("x^2 + x + 1 = 0"), "x_0 = -1/2 - sqrt(3)*I/2\nx_1 = -1/2 + sqrt(3)*I/2");
   EXPECT_EQ(Solved("(x - 1)^2 = 0"), "x = 1");

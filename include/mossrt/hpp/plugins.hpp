@@ -16,4 +16,11 @@ inline std::string Calculate(std::string_view expression) {
   });
 }
 
+inline std::string Solve(std::string_view equations) {
+  detail::CheckAbi();
+  return detail::TakeText([equations](char** solution, std::size_t* len) {
+    return mossrt_solve(equations.data(), equations.size(), solution, len);
+  });
+}
+
 }  // namespace mossrt
