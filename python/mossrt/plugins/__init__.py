@@ -1,36 +1,16 @@
-"""Tools that a conversation may call: a calculator.
+"""Tools that a conversation may call: a calculator, an equation solver, searches.
 
 >>> mossrt.plugins.calculate("0.1 + 0.2")
 '0.30000000000000004'
+>>> print(mossrt.plugins.solve("x + y = 10; x - y = 4"))
+x = 7
+y = 3
 """
 
 from __future__ import annotations
 
-from mossrt import _mossrt
+from mossrt.plugins.calculator import calculate
+from mossrt.plugins.search import FolderSearch, SearxngSearch
+from mossrt.plugins.solve import solve
 
-__all__ = ["calculate"]
-
-
-def calculate(expression: str) -> str:
-    """The value of an arithmetic expression, written as Python's `repr` writes it.
-
-    Integers are exact, `^` means `**`, and the functions are those of Python's `math`; nothing is
-    executed. Whatever the expression is, the call ends within about a second.
-    Errors: ValueError, a sentence that says what is wrong with the expression.
-
-    >>> mossrt.plugins.calculate("2^100 / 10")
-    '1.2676506002282295e+29'
-    >>> mossrt.plugins.calculate("９ × (3 − 1)")
-    '18'
-    >>> mossrt.plugins.calculate("9**9**9")
-    Traceback (most recent call last):
-      ...
-    mossrt.errors.InvalidArgument: ...
-    """
-    return _mossrt.calculate(_text(expression, "expression"))
-
-
-def _text(value: str, name: str) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be str, found {type(value).__name__}")
-    return value
+__all__ = ["FolderSearch", "SearxngSearch", "calculate", "solve"]
