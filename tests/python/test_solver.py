@@ -149,6 +149,8 @@ def test_any_text_gives_lines_or_a_sentence(text: str) -> None:
         ("ln(x) = 1", "x = E"),
         ("x + y = 1", "x = 1 - y"),
         ("2πx = 4", "x = 2/pi"),
+        ("x*y = 1,200; y = 2", "x = 600\ny = 2"),
+        ("x*y = 12,00; y = 2", None),
         ("x² + y² = 25，y = x + 1", "x_0 = -4\nx_1 = 3\ny_0 = -3\ny_1 = 4"),
         ("xy = 6; x + y = 5; x > 0", None),
         ("x y = 6; x + y = 5, x", "x_0 = 2\nx_1 = 3\ny_0 = 3\ny_1 = 2"),

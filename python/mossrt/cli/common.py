@@ -52,7 +52,9 @@ Backend = Annotated[
 Architecture = Annotated[
     str | None, typer.Option(help="Where config.json cannot tell, as codegen2.")
 ]
-KvDtype = Annotated[str | None, typer.Option(help="Cache: auto (as the matrices), float32, bfloat16, int8.")]
+KvDtype = Annotated[
+    str | None, typer.Option(help="Cache: auto (as the matrices), float32, bfloat16, int8.")
+]
 Context = Annotated[int | None, typer.Option(min=1, help="Most tokens of prompt and answer.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 MaxNewTokens = Annotated[

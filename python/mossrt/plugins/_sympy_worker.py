@@ -40,6 +40,7 @@ FUNCTIONS = {
     "arctan": "atan",
     "ln": "log",
 }
+THOUSANDS = re.compile(r"(?<![\w.,])[1-9]\d{0,2}(?:,\d{3})+(?![\w,])")
 CONSTANTS = {"pi": "pi", "E": "E", "I": "I"}
 TOKEN = re.compile(
     r"\s*(?:(?P<number>\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)|(?P<name>[^\W\d]\w*)"
@@ -58,7 +59,8 @@ def plain(text: str) -> str:
         lambda run: f"^({run.group().translate(str.maketrans(SUPERSCRIPTS, '0123456789-'))})",
         text,
     )
-    return unicodedata.normalize("NFKC", raised.translate(SIGNS)).translate(SIGNS)
+    ascii_signs = unicodedata.normalize("NFKC", raised.translate(SIGNS)).translate(SIGNS)
+    return THOUSANDS.sub(lambda number: number.group().replace(",", ""), ascii_signs)
 
 
 def cut(text: str) -> list[tuple[str, str]]:
@@ -191,6 +193,8 @@ def solve(text: str) -> str:
     for sides in every:
         if len(every) > 1 and len(sides) == 1 and len(sides[0]) == 1 and sides[0][0][0] == "name":
             continue  # "3x = 6, x" names what is asked for
+        if len(sides) == 1 and all(kind != "name" for kind, _ in sides[0]):
+            raise Invalid('the equations hold a part without an unknown and without "="')
         try:
             built = [build(ast.parse(to_python(s), mode="eval"), sympy, names) for s in sides]
         except SyntaxError:
