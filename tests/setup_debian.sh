@@ -3,7 +3,7 @@
 
 # shellcheck disable=SC2034  # read by those who source this
 # What the library and its Python package are built with.
-BUILD_PACKAGES=(g++ cmake ninja-build pkg-config libabsl-dev libsentencepiece-dev libutf8proc-dev
+BUILD_PACKAGES=(g++ cmake ninja-build pkg-config libabsl-dev libboost-dev libsentencepiece-dev libutf8proc-dev
   libeigen3-dev libopenblas-dev nlohmann-json3-dev zlib1g-dev libisal-dev python3-dev python3-venv)
 
 # step NAME COMMAND...: runs it with its output in $LOGS and prints one line with the time. On a failure the end of

@@ -26,6 +26,7 @@ void BindMonitor(py::module_& module);
 void BindTokenizer(py::module_& module);
 void BindSession(py::module_& module);
 void BindGeneration(py::module_& module);
+void BindPlugins(py::module_& module);
 void BindModel(py::module_& module);
 void BindBandwidth(py::module_& module);
 

@@ -12,6 +12,7 @@ PYBIND11_MODULE(_mossrt, module) {
   python::BindGeneration(module);
   python::BindModel(module);
   python::BindBandwidth(module);
+  python::BindPlugins(module);
   module.def("version", &mossrt::Version);
   module.def("system_info", &mossrt::SystemInfo);
   module.def(

@@ -472,6 +472,23 @@ MOSSRT_API void mossrt_backend_free(mossrt_backend* b);
 MOSSRT_API mossrt_error* mossrt_weight_read(const mossrt_weight* w, size_t first, size_t count,
                                             float* out);
 
+/* ---- Plugins of a conversation ---------------------------------------------------------------*/
+
+/* The value of an arithmetic expression, written as Python's repr writes it: integers of any size,
+ * doubles, + - * / // % ^ and **, brackets, the functions of Python's math, pi and e, and the signs
+ * that people type (docs/plugins.md). Whatever the expression is, the call ends soon.
+ * Errors: INVALID_ARGUMENT. */
+MOSSRT_API mossrt_error* mossrt_calculate(const char* expression, size_t len, char** value,
+                                          size_t* value_len);
+
+/* The solution of equations, as SymPy prints it: "x = 160/3", one unknown a line in the order of
+ * their names; of several roots x_0, x_1, ... Equations are separated by ";", "," or new lines;
+ * linear systems and polynomials in one unknown are solved (docs/plugins.md).
+ * Errors: INVALID_ARGUMENT (no equations, or no solution), UNSUPPORTED (equations of another kind
+ * or size). */
+MOSSRT_API mossrt_error* mossrt_solve(const char* equations, size_t len, char** solution,
+                                      size_t* solution_len);
+
 #ifdef __cplusplus
 }
 #endif

@@ -8,6 +8,7 @@
 #include "mossrt/hpp/backend.hpp"
 #include "mossrt/hpp/library.hpp"
 #include "mossrt/hpp/model.hpp"
+#include "mossrt/hpp/plugins.hpp"
 #include "mossrt/hpp/session.hpp"
 #include "mossrt/hpp/tokenizer.hpp"
 #include "mossrt/mossrt.h"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mossrt import _mossrt, errors
+from mossrt import _mossrt, errors, plugins
 from mossrt.errors import (
     Busy,
     Cancelled,
@@ -58,6 +58,7 @@ __all__ = [
     "get_library",
     "inspect",
     "measure_bandwidth",
+    "plugins",
     "version",
 ]
 

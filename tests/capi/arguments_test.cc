@@ -52,6 +52,13 @@ std::multimap<std::string, NullCase> NullCases() {
   return {
       {"mossrt_system_info", {"json", [] { return mossrt_system_info(nullptr, &size); }}},
       {"mossrt_system_info", {"len", [] { return mossrt_system_info(&text, nullptr); }}},
+      {"mossrt_calculate",
+       {"expression", [] { return mossrt_calculate(nullptr, 1, &text, &size); }}},
+      {"mossrt_calculate", {"value ", [] { return mossrt_calculate("1", 1, nullptr, &size); }}},
+      {"mossrt_calculate", {"value_len", [] { return mossrt_calculate("1", 1, &text, nullptr); }}},
+      {"mossrt_solve", {"equations", [] { return mossrt_solve(nullptr, 1, &text, &size); }}},
+      {"mossrt_solve", {"solution ", [] { return mossrt_solve("x=1", 3, nullptr, &size); }}},
+      {"mossrt_solve", {"solution_len", [] { return mossrt_solve("x=1", 3, &text, nullptr); }}},
       {"mossrt_set_log", {"level", [] { return mossrt_set_log(nullptr, nullptr, 9); }}},
       {"mossrt_set_allocator",
        {"dealloc", [] { return mossrt_set_allocator(Allocate, nullptr, nullptr); }}},

@@ -311,6 +311,22 @@ TEST(Wrapper, BackendOfTheProgram) {
   EXPECT_THROW(a.Eval(ids), Own);
 }
 
+TEST(Wrapper, Plugins) {
+  EXPECT_EQ(mossrt::Calculate("0.1 + 0.2"), "0.30000000000000004");
+  EXPECT_EQ(mossrt::Solve("x + y = 10; x - y = 4"), "x = 7\ny = 3");
+  const auto code = [](auto call) {
+    try {
+      call();
+    } catch (const mossrt::Error& e) {
+      return e.code();
+    }
+    return mossrt::Code{};
+  };
+  EXPECT_EQ(code([] { mossrt::Calculate("1 +"); }), mossrt::Code::kInvalidArgument);
+  EXPECT_EQ(code([] { mossrt::Solve(""); }), mossrt::Code::kInvalidArgument);
+  EXPECT_EQ(code([] { mossrt::Solve("2^x = 8"); }), mossrt::Code::kUnsupported);
+}
+
 TEST(Wrapper, LogSink) {
   int lines = 0;
   mossrt::SetLog([&](mossrt::LogLevel, std::string_view) { ++lines; }, mossrt::LogLevel::kDebug);
