@@ -27,6 +27,7 @@ void BindTokenizer(py::module_& module);
 void BindSession(py::module_& module);
 void BindGeneration(py::module_& module);
 void BindModel(py::module_& module);
+void BindChat(py::module_& module);
 void BindBandwidth(py::module_& module);
 
 // A Python object that C++ may drop on any thread, with or without the GIL.
