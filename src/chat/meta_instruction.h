@@ -14,10 +14,10 @@ namespace mossrt::runtime {
 inline constexpr std::string_view kMetaFile = "meta_instruction.txt";
 
 struct MetaRequest {
-  std::optional<std::string> whole;  // taken as it is
-  std::optional<std::string> file;   // what meta_instruction.txt holds
-  std::vector<std::string> plugins;  // commands that run
-  std::string date;                  // YYYY-MM-DD, for profiles that state it
+  std::optional<std::string> whole{};  // taken as it is
+  std::optional<std::string> file{};   // what meta_instruction.txt holds
+  std::vector<std::string> plugins{};  // commands that run
+  std::string date{};                  // YYYY-MM-DD, for profiles that state it
 };
 
 struct MetaInstruction {

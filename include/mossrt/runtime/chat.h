@@ -18,13 +18,13 @@
 namespace mossrt::runtime {
 
 struct ChatOptions {
-  std::string profile;               // name; empty: moss-plugin where there are plugins, else moss
-  std::string profile_json;          // a profile of one's own instead
-  std::vector<std::string> plugins;  // names of commands that run
-  std::optional<std::string> meta;   // the whole meta instruction, as it is
-  std::optional<std::string> meta_file;  // what meta_instruction.txt holds
-  std::string date;                      // YYYY-MM-DD, for profiles that state it
-  std::int64_t context = 0;              // most tokens; 0: no limit
+  std::string profile{};       // name; empty: moss-plugin where there are plugins, else moss
+  std::string profile_json{};  // a profile of one's own instead
+  std::vector<std::string> plugins{};      // names of commands that run
+  std::optional<std::string> meta{};       // the whole meta instruction, as it is
+  std::optional<std::string> meta_file{};  // what meta_instruction.txt holds
+  std::string date{};                      // YYYY-MM-DD, for profiles that state it
+  std::int64_t context = 0;                // most tokens; 0: no limit
   std::int64_t reserve = 0;  // kept free for what the model writes; 0: 512, at most context / 4
   bool error_when_full = false;
   CommandGrammar grammar = CommandGrammar::kTolerant;

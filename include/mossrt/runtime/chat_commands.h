@@ -41,9 +41,9 @@ struct Snippet {
 
 // What a plugin gave for one command.
 struct CommandResult {
-  bool ok = false;                // false: "No result."
-  std::string text;               // of all commands but Search
-  std::vector<Snippet> snippets;  // of Search, best first
+  bool ok = false;                  // false: "No result."
+  std::string text{};               // of all commands but Search
+  std::vector<Snippet> snippets{};  // of Search, best first
 };
 
 }  // namespace mossrt::runtime
