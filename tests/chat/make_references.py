@@ -10,7 +10,7 @@ TEXTS = [
     "0.3",
     "it's",
     'say "hi"',
-    "it's \"both\"",
+    'it\'s "both"',
     "back\\slash",
     "tab\tnewline\nreturn\rbell\x07null\x00delete\x7f",
     "中文，标点。",

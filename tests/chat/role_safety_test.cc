@@ -141,6 +141,12 @@ TEST(RoleSafety, ResultsAndMeta) {
 TEST(RoleSafety, ControlTokensThatAreNotCalledSpecial) {
   auto files = MossFiles();
   files["special_tokens_map.json"] = "{}";
+  Json decoder = Json::object();
+  const Json added = Json::parse(files["added_tokens.json"]);
+  for (const auto& [name, id] : added.items()) {
+    decoder[std::to_string(id.get<int>())] = {{"content", name}, {"special", false}};
+  }
+  files["tokenizer_config.json"] = Json{{"added_tokens_decoder", decoder}}.dump();
   const auto tokenizer = LoadTokenizer(*OpenMemory("plain", files), {});
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
   Ids plain;

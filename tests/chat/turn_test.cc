@@ -302,16 +302,16 @@ ChatOptions Small(std::int64_t context, std::int64_t reserve, bool error = false
 
 TEST(Turn, WhatDoesNotFitChangesNothing) {
   for (const bool error : {false, true}) {
-    const auto chat = NewChat(Small(120, 20, error));
+    const auto chat = NewChat(Small(110, 20, error));
     ASSERT_TRUE(chat->Send("hi").ok());
     Write(chat.get(), " hello", kEom);
     const Ids before = AllIds(*chat);
     ExpectFailure(chat->Send(std::string(100, 'x')), absl::StatusCode::kResourceExhausted,
-                  "context of 120");
+                  "context of 110");
     EXPECT_EQ(AllIds(*chat), before);
     EXPECT_EQ(Action(*chat), ChatAction::kDone);
     EXPECT_EQ(TurnOf(*chat)["human"], "hi");
-    // 1 + 46 + 5 tokens are held; this one takes 46 more.
+    // 52 tokens are held; this turn needs 44 more, and 20 in reserve.
     const absl::Status third = chat->Send("yes");
     EXPECT_EQ(third.ok(), !error) << third;
     EXPECT_EQ(Json::parse(chat->InfoJson())["turns"].size(), 1u);  // the old one, or the new one
