@@ -91,11 +91,19 @@ void BindChat(py::module_& module) {
           "load",
           [](const SharedTokenizer& tokenizer, const py::str& saved,
              const std::string& options_json) {
-            return Chat::Load(*tokenizer, Utf8(saved), {.more_json = options_json});
+            const std::string_view utf8 = Utf8(saved);
+            const py::gil_scoped_release release;
+            return Chat::Load(*tokenizer, utf8, {.more_json = options_json});
           },
           py::arg("tokenizer"), py::arg("saved"), py::arg("options_json"))
       .def(
-          "send", [](Chat& chat, const py::str& text) { chat.Send(Utf8(text)); }, py::arg("text"))
+          "send",
+          [](Chat& chat, const py::str& text) {
+            const std::string_view utf8 = Utf8(text);
+            const py::gil_scoped_release release;
+            chat.Send(utf8);
+          },
+          py::arg("text"))
       .def("next", &Next, py::arg("held"))
       .def("push", &Chat::Push, py::arg("token"))
       .def(
@@ -120,7 +128,13 @@ void BindChat(py::module_& module) {
   module.def(
       "render_turns",
       [](const SharedTokenizer& tokenizer, const std::string& options_json, const py::str& turns) {
-        return ToArray(Chat::Render(*tokenizer, {.more_json = options_json}, Utf8(turns)));
+        const std::string_view utf8 = Utf8(turns);
+        std::vector<std::int32_t> ids;
+        {
+          const py::gil_scoped_release release;
+          ids = Chat::Render(*tokenizer, {.more_json = options_json}, utf8);
+        }
+        return ToArray(ids);
       },
       py::arg("tokenizer"), py::arg("options_json"), py::arg("turns"));
   module.def(

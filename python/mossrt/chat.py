@@ -185,6 +185,7 @@ class Conversation:
 
     def _open(self, model: Model, context: int | None, kv_dtype: str | None) -> None:
         self.model = model
+        self._unstarted = False
         self._session = model.session(context=context, kv_dtype=kv_dtype)
         self._context = int(self._session.info["context"])
 
@@ -262,10 +263,15 @@ class Conversation:
         it came, a turn without one is taken back.
         Errors: mossrt.ContextFull: it does not fit; nothing has changed then. ValueError.
         """
+        if self._unstarted:  # an earlier call whose events nobody took
+            self._chat.undo()
+            self._unstarted = False
         self._chat.send(text)
+        self._unstarted = True
         return self._events(monitor)
 
     def _events(self, monitor: Monitor | None) -> Iterator[Event]:
+        self._unstarted = False
         try:
             yield from self._taken()
             while True:

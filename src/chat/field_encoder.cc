@@ -13,8 +13,8 @@ using Ids = std::vector<std::int32_t>;
 // Guarded whatever the profile: a model that knows them all obeys them all.
 constexpr std::string_view kRoleTags[] = {
     "<|Human|>:", "<|Inner Thoughts|>:", "<|Commands|>:", "<|Results|>:", "<|MOSS|>:"};
-constexpr std::string_view kControls[] = {"<eoh>", "<eot>", "<eoc>", "<eor>", "<eom>"};
-constexpr std::string_view kEndOfText = "<|endoftext|>";
+constexpr std::string_view kControls[] = {"<eoh>", "<eot>", "<eoc>",
+                                          "<eor>", "<eom>", "<|endoftext|>"};
 constexpr std::string_view kSpace = " \t\r\n";
 
 bool IsContinuation(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
@@ -46,8 +46,7 @@ absl::StatusOr<FieldEncoder> FieldEncoder::Create(const Tokenizer& tokenizer,
   }
   for (const std::string_view tag : kRoleTags) MOSSRT_RETURN_IF_ERROR(encoder.AddRoleTag(tag));
   for (const ControlName& control : encoder.controls_) encoder.stop_ids_.push_back(control.id);
-  for (const std::int32_t id :
-       {tokenizer.eos_id(), tokenizer.bos_id(), tokenizer.TokenId(kEndOfText)}) {
+  for (const std::int32_t id : {tokenizer.eos_id(), tokenizer.bos_id()}) {
     if (id >= 0) encoder.stop_ids_.push_back(id);
   }
   std::sort(encoder.stop_ids_.begin(), encoder.stop_ids_.end());

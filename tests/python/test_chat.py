@@ -169,6 +169,13 @@ def test_leaving_a_stream() -> None:
         assert conversation.send("What is 5 * 5?").answer == "The result is 25."
 
 
+def test_a_stream_that_nobody_takes() -> None:
+    with talk(meta="") as conversation:
+        conversation.stream("What is 12 * 34?")
+        assert conversation.send("What is 5 * 5?").answer == "The result is 25."
+        assert [turn["human"] for turn in conversation.info["turns"]] == ["What is 5 * 5?"]
+
+
 def test_cancelled_by_a_monitor() -> None:
     monitor = mossrt.Monitor()
     with talk(meta="") as conversation:
