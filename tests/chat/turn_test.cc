@@ -249,8 +249,8 @@ TEST(Turn, AnImageStandsBehindTheTag) {
   const CommandResult made = Text("cat.png");
   ASSERT_TRUE(chat->SetResults(std::span(&made, 1)).ok());
   EXPECT_TRUE(Contains(chat->ids(), Join({ResultsTag(),
-                                          ByteIds(" Image gen"),
-                                          {263},
+                                          ByteIds(" Image ge"),
+                                          {1008},
                                           ByteIds("ated successfully."),
                                           {kEor, kNewline}})));
 }

@@ -63,10 +63,10 @@ def test_a_plugin_turn() -> None:
 
 def test_both_languages_and_a_second_turn() -> None:
     with talk() as conversation:
-        assert "408" in conversation.send("12乘34等于多少？").answer
+        assert "408" in conversation.send("请问12乘以34等于几？").answer
         assert "MOSS" in conversation.send("你好！").answer
         info = conversation.info
-        assert [turn["human"] for turn in info["turns"]] == ["12乘34等于多少？", "你好！"]
+        assert [turn["human"] for turn in info["turns"]] == ["请问12乘以34等于几？", "你好！"]
         assert info["meta"]["source"] == "meta_instruction.txt"
         assert "SHA-256" in info["meta"]["notes"][0]
 
