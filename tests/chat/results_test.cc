@@ -17,7 +17,8 @@ Json References() {
 }
 
 TEST(PythonRepr, EqualsPython) {
-  for (const Json& pair : References()["cases"]) {
+  const Json references = References();
+  for (const Json& pair : references["cases"]) {
     EXPECT_EQ(PythonRepr(pair[0].get<std::string>()), pair[1].get<std::string>());
   }
 }
