@@ -28,6 +28,7 @@ void BindSession(py::module_& module);
 void BindGeneration(py::module_& module);
 void BindPlugins(py::module_& module);
 void BindModel(py::module_& module);
+void BindChat(py::module_& module);
 void BindBandwidth(py::module_& module);
 
 // A Python object that C++ may drop on any thread, with or without the GIL.

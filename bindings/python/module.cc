@@ -11,6 +11,7 @@ PYBIND11_MODULE(_mossrt, module) {
   python::BindSession(module);
   python::BindGeneration(module);
   python::BindModel(module);
+  python::BindChat(module);
   python::BindBandwidth(module);
   python::BindPlugins(module);
   module.def("version", &mossrt::Version);

@@ -14,8 +14,8 @@
  *   Lifetime   Handles keep what they need alive: free them in any order. Do not free a handle
  *              while a call on that very handle runs.
  *   Threads    mossrt_model and mossrt_tokenizer may be used from many threads at once. A session,
- *              generation, sampler, detok, monitor, backend or options object serves one call at a
- *              time: a second one gets MOSSRT_E_BUSY. A generation uses its session as well.
+ *              generation, sampler, detok, chat, monitor, backend or options object serves one call
+ * at a time: a second one gets MOSSRT_E_BUSY. A generation uses its session as well.
  *              mossrt_monitor_cancel may be called from anywhere, also from a signal handler.
  *   Ends       No call initialises or shuts down. A program may end, or call dlclose, while handles
  *              are alive and calls run; the library then stays in memory. After the last model is
@@ -80,6 +80,21 @@
   3                           /* mossrt_generation_start, mossrt_generate, mossrt_sampler_create */
 #define MOSSRT_OPTIONS_EVAL 6 /* mossrt_session_eval */
 #define MOSSRT_OPTIONS_TOKENIZER 7 /* mossrt_tokenizer_load */
+#define MOSSRT_OPTIONS_CHAT 8      /* mossrt_chat_create, mossrt_chat_load, mossrt_chat_render */
+
+/* What a conversation wants next. */
+#define MOSSRT_CHAT_DONE 0         /* no turn is open: mossrt_chat_send */
+#define MOSSRT_CHAT_GENERATE 1     /* tokens: mossrt_chat_push, mossrt_chat_end */
+#define MOSSRT_CHAT_RUN_COMMANDS 2 /* results: mossrt_chat_set_result, mossrt_chat_end_commands */
+
+/* Events of a turn. The text of an answer is its answer and citation events, joined. */
+#define MOSSRT_CHAT_EVENT_NONE 0
+#define MOSSRT_CHAT_EVENT_THOUGHT 1
+#define MOSSRT_CHAT_EVENT_COMMAND 2
+#define MOSSRT_CHAT_EVENT_RESULT 3
+#define MOSSRT_CHAT_EVENT_ANSWER 4
+#define MOSSRT_CHAT_EVENT_CITATION 5
+#define MOSSRT_CHAT_EVENT_NOTICE 6 /* what was repaired, cut or left out, as a sentence */
 
 /* Log levels. */
 #define MOSSRT_LOG_OFF 0
@@ -111,6 +126,7 @@ typedef struct mossrt_session mossrt_session;
 typedef struct mossrt_sampler mossrt_sampler;
 typedef struct mossrt_generation mossrt_generation;
 typedef struct mossrt_backend mossrt_backend;
+typedef struct mossrt_chat mossrt_chat;
 typedef struct mossrt_weight mossrt_weight; /* lives during one call of a pack function */
 
 typedef void (*mossrt_log_fn)(void* user, int32_t level, const char* text, size_t len);
@@ -426,6 +442,108 @@ MOSSRT_API mossrt_error* mossrt_generate(mossrt_session* s, const char* prompt, 
                                          uint32_t encode_flags, const mossrt_options* o,
                                          mossrt_monitor* m, mossrt_text_fn fn, void* user,
                                          int32_t* finish);
+
+/* ---- Conversations ---------------------------------------------------------------------------*/
+
+/* A conversation in MOSS's protocol, as a state machine over token ids that knows no model. One
+ * turn is: send; then, until mossrt_chat_next says DONE, either GENERATE (mossrt_chat_eval, and
+ * every token of a generation with the options of mossrt_chat_set_options into mossrt_chat_push) or
+ * RUN_COMMANDS (a result for each of mossrt_chat_commands). Texts sent and results are plain text:
+ * role tags and control tokens in them are never real. o: MOSSRT_OPTIONS_CHAT or NULL.
+ * Errors: INVALID_ARGUMENT, CONTEXT_FULL (the meta instruction alone is too long). */
+MOSSRT_API mossrt_error* mossrt_chat_create(const mossrt_tokenizer* t, const mossrt_options* o,
+                                            mossrt_chat** out);
+
+/* What mossrt_chat_save gave, checked whole first. Of the options context, reserve, on_full,
+ * commands and max_commands count, all else is as it was saved. */
+MOSSRT_API mossrt_error* mossrt_chat_load(const mossrt_tokenizer* t, const char* saved, size_t len,
+                                          const mossrt_options* o, mossrt_chat** out);
+
+MOSSRT_API void mossrt_chat_free(mossrt_chat* c);
+
+/* Begins a turn. MOSSRT_E_CONTEXT_FULL if it does not fit; nothing has changed then. */
+MOSSRT_API mossrt_error* mossrt_chat_send(mossrt_chat* c, const char* text, size_t len);
+
+/* What to do (MOSSRT_CHAT_*), and how a session that holds these tokens gets to hold the
+ * conversation's: keep the first `keep` and add `add`. Borrowed. keep, add, n_add may be NULL. */
+MOSSRT_API mossrt_error* mossrt_chat_next(const mossrt_chat* c, const int32_t* held, size_t n_held,
+                                          int32_t* action, size_t* keep, const int32_t** add,
+                                          size_t* n_add);
+
+/* Does so with a session: rewinds it, and evaluates what it lacks. m may be NULL. */
+MOSSRT_API mossrt_error* mossrt_chat_eval(const mossrt_chat* c, mossrt_session* s,
+                                          mossrt_monitor* m);
+
+/* Sets eos_token_id of options for a generation (MOSSRT_OPTIONS_GENERATE) to the tokens that end
+ * what the model writes. */
+MOSSRT_API mossrt_error* mossrt_chat_set_options(const mossrt_chat* c, mossrt_options* o);
+
+/* These tokens themselves. Borrowed. */
+MOSSRT_API mossrt_error* mossrt_chat_stop_ids(const mossrt_chat* c, const int32_t** ids, size_t* n);
+
+/* A token that the model wrote, the one that ended it included. more: 0 if this generation is over,
+ * also where no end token came, because the model went on as somebody else; may be NULL. */
+MOSSRT_API mossrt_error* mossrt_chat_push(mossrt_chat* c, int32_t token, int32_t* more);
+
+/* The generation ended without an end token: MOSSRT_FINISH_LENGTH, CONTEXT_FULL, CANCELLED. */
+MOSSRT_API mossrt_error* mossrt_chat_end(mossrt_chat* c, int32_t finish);
+
+/* Takes the next event (MOSSRT_CHAT_EVENT_*); text is whole code points and never a part of a
+ * control token or role tag; numbers are those of a citation. Borrowed until the next event is
+ * taken. All but type may be NULL. */
+MOSSRT_API mossrt_error* mossrt_chat_event(mossrt_chat* c, int32_t* type, const char** text,
+                                           size_t* len, const int64_t** numbers, size_t* n);
+
+/* How many commands wait for a result. */
+MOSSRT_API mossrt_error* mossrt_chat_commands(const mossrt_chat* c, size_t* n);
+
+/* One of them: its name ("Calculate") and its argument. Borrowed. */
+MOSSRT_API mossrt_error* mossrt_chat_command(const mossrt_chat* c, size_t index, const char** name,
+                                             const char** argument, size_t* len);
+
+/* The result of a command; text NULL: it failed, and so did those that are never set. */
+MOSSRT_API mossrt_error* mossrt_chat_set_result(mossrt_chat* c, size_t index, const char* text,
+                                                size_t len);
+
+/* One more finding of a Search, best first; title may be NULL. */
+MOSSRT_API mossrt_error* mossrt_chat_add_snippet(mossrt_chat* c, size_t index, const char* title,
+                                                 size_t title_len, const char* text, size_t len);
+
+/* All results are set. MOSSRT_E_CONTEXT_FULL if they do not fit; set shorter ones then. */
+MOSSRT_API mossrt_error* mossrt_chat_end_commands(mossrt_chat* c);
+
+/* All tokens of the conversation, as the model sees them. Borrowed. */
+MOSSRT_API mossrt_error* mossrt_chat_ids(const mossrt_chat* c, const int32_t** ids, size_t* n);
+
+/* The last turn as JSON: human, thoughts, commands (name, argument, result, ok), commands_text,
+ * results, answer, sources, citations, repairs, notices, role_tags, control_tokens, altered, cut,
+ * ended. "null" if there is none. */
+MOSSRT_API mossrt_error* mossrt_chat_turn(const mossrt_chat* c, char** json, size_t* len);
+
+/* JSON: profile, plugins, meta (text, source, notes, tokens, ...), tokens, context, reserve,
+ * on_full, turns (human, answer, tokens, results_dropped, ended). */
+MOSSRT_API mossrt_error* mossrt_chat_info(const mossrt_chat* c, char** json, size_t* len);
+
+/* Takes back the open turn, or else the last one. undone: 0 if there is none; may be NULL. */
+MOSSRT_API mossrt_error* mossrt_chat_undo(mossrt_chat* c, int32_t* undone);
+
+/* The conversation as JSON with a checksum, between turns (else MOSSRT_E_STATE). */
+MOSSRT_API mossrt_error* mossrt_chat_save(const mossrt_chat* c, char** saved, size_t* len);
+
+/* Turns as published data has them, a JSON list of objects with the keys "Human", "Inner Thoughts",
+ * "Commands", "Tool Responses", "MOSS" (with or without their tags), as ids. In the last one the
+ * first missing field that the model writes is opened. Fields that the profile lacks are left out.
+ */
+MOSSRT_API mossrt_error* mossrt_chat_render(const mossrt_tokenizer* t, const mossrt_options* o,
+                                            const char* turns, size_t len, int32_t** ids,
+                                            size_t* n);
+
+/* The commands in a text, as JSON: commands (name, argument), strict (is it without a fault?),
+ * unknown (names), rest (what was not understood). strict: else there is no command at all. names:
+ * what counts as commands, joined by commas; NULL: Search, Calculate, Solve, Text2Image. */
+MOSSRT_API mossrt_error* mossrt_chat_parse_commands(const char* text, size_t len, int32_t strict,
+                                                    const char* names, char** json,
+                                                    size_t* json_len);
 
 /* ---- Matrix product backends -----------------------------------------------------------------*/
 

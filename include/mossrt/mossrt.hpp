@@ -6,6 +6,7 @@
 #pragma once
 
 #include "mossrt/hpp/backend.hpp"
+#include "mossrt/hpp/chat.hpp"
 #include "mossrt/hpp/library.hpp"
 #include "mossrt/hpp/model.hpp"
 #include "mossrt/hpp/plugins.hpp"

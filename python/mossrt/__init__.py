@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mossrt import _mossrt, errors, plugins
+from mossrt import _mossrt, chat, errors, plugins
 from mossrt.errors import (
     Busy,
     Cancelled,
@@ -51,6 +51,7 @@ __all__ = [
     "SystemRefused",
     "Tokenizer",
     "TopToken",
+    "chat",
     "describe_options",
     "doctor",
     "errors",

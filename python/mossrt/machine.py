@@ -10,7 +10,7 @@ from typing import Any
 
 from mossrt import _mossrt
 
-_OPTION_KINDS = {"load": 1, "session": 2, "generate": 3, "eval": 6, "tokenizer": 7}
+_OPTION_KINDS = {"load": 1, "session": 2, "generate": 3, "eval": 6, "tokenizer": 7, "chat": 8}
 _PROBE_BYTES = 256 << 20  # all threads together: beyond the caches of most machines
 _PROBE_ROUNDS = 7
 
@@ -18,7 +18,7 @@ _PROBE_ROUNDS = 7
 def describe_options(kind: str) -> list[dict[str, Any]]:
     """The options of a kind: name, type, default, range, choices, since, doc.
 
-    kind: "load", "session", "generate", "eval" or "tokenizer".
+    kind: "load", "session", "generate", "eval", "tokenizer" or "chat".
 
     >>> [o["name"] for o in mossrt.describe_options("eval")]
     ['logits', 'hidden']

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mossrt import _hub, _mossrt
 from mossrt._options import path_bytes, to_json
+from mossrt.chat import Conversation
 from mossrt.generation import (
     Chunk,
     Option,
@@ -24,6 +25,7 @@ from mossrt.generation import (
     parse_options,
 )
 from mossrt.monitor import Monitor, Progress, Watch
+from mossrt.plugin import Plugins
 from mossrt.session import Session
 from mossrt.tokenizer import Ids, Tokenizer
 
@@ -259,6 +261,10 @@ class Model:
         Cancelling the task, or leaving the loop and closing the iterator, ends the generation.
         """
         return iterate(self.stream(prompt, *args, **options))
+
+    def chat(self, profile: Any = None, plugins: Plugins = None, **options: Any) -> Conversation:
+        """A conversation in MOSS's protocol; see `mossrt.chat.Conversation`."""
+        return Conversation(self, profile, plugins, **options)
 
     def generation_options(self, **options: object) -> list[Option]:
         """Every setting that `generate` would use with these options: (key, value, origin).

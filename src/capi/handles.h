@@ -11,6 +11,7 @@
 
 #include "base/json.h"
 #include "capi/guard.h"
+#include "mossrt/runtime/chat.h"
 #include "mossrt/runtime/monitor.h"
 #include "mossrt/runtime/options.h"
 #include "mossrt/runtime/sampler.h"
@@ -85,6 +86,7 @@ struct MonitorState {
 struct TokenizerState {
   std::unique_ptr<runtime::Tokenizer> tokenizer;
   std::map<std::string, std::vector<std::int32_t>, std::less<>> special;  // ids by role
+  std::string path;  // of the checkpoint, absolute
 };
 
 struct ModelState {
@@ -150,4 +152,12 @@ struct mossrt_generation {
   mutable mossrt::capi::InUse in_use;
   mossrt::runtime::GenerationStep step;
   std::unique_ptr<mossrt::runtime::Generation> generation;
+};
+
+struct mossrt_chat {
+  std::shared_ptr<mossrt::capi::TokenizerState> tokenizer;
+  std::unique_ptr<mossrt::runtime::Chat> chat;
+  std::vector<mossrt::runtime::CommandResult> results;  // of the open turn's commands
+  mossrt::runtime::ChatEvent event;                     // the last one given
+  mutable mossrt::capi::InUse in_use;
 };

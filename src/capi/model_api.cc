@@ -74,6 +74,7 @@ absl::StatusOr<std::shared_ptr<ModelState>> LoadModel(const char* path, const Lo
   auto model = runtime::Model::Load(*checkpoint, options, monitor);
   if (!model.ok()) return BlameFileOrOption(model.status());
   state->path = std::filesystem::absolute(path).string();
+  if (state->tokenizer != nullptr) state->tokenizer->path = state->path;
   state->model = *std::move(model);
   state->info_json = InfoJson(*state, path, options.backend);
   using runtime::LogLevel;

@@ -116,4 +116,34 @@ absl::StatusOr<runtime::TokenizerOptions> TokenizerOptionsOf(const mossrt_option
   return Read<Options>(o, OptionKind::kTokenizer, setters);
 }
 
+absl::StatusOr<runtime::ChatOptions> ChatOptionsOf(const mossrt_options* o) {
+  using Options = runtime::ChatOptions;
+  static constexpr Setter<Options> setters[] = {
+      {"profile", [](const Json& v, Options* out) { out->profile = v.get<std::string>(); }},
+      {"profile_json",
+       [](const Json& v, Options* out) { out->profile_json = v.get<std::string>(); }},
+      {"plugins",
+       [](const Json& v, Options* out) {
+         out->plugins = v.is_array() ? v.get<std::vector<std::string>>()
+                                     : std::vector<std::string>{v.get<std::string>()};
+       }},
+      {"meta", [](const Json& v, Options* out) { out->meta = v.get<std::string>(); }},
+      {"meta_instruction",
+       [](const Json& v, Options* out) { out->meta_file = v.get<std::string>(); }},
+      {"date", [](const Json& v, Options* out) { out->date = v.get<std::string>(); }},
+      {"context", [](const Json& v, Options* out) { out->context = v.get<std::int64_t>(); }},
+      {"reserve", [](const Json& v, Options* out) { out->reserve = v.get<std::int64_t>(); }},
+      {"on_full",
+       [](const Json& v, Options* out) { out->error_when_full = v.get<std::string>() == "error"; }},
+      {"commands",
+       [](const Json& v, Options* out) {
+         out->grammar = v.get<std::string>() == "strict" ? runtime::CommandGrammar::kStrict
+                                                         : runtime::CommandGrammar::kTolerant;
+       }},
+      {"max_commands",
+       [](const Json& v, Options* out) { out->max_commands = v.get<std::int64_t>(); }},
+  };
+  return Read<Options>(o, OptionKind::kChat, setters);
+}
+
 }  // namespace mossrt::capi

@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "capi/handles.h"
 #include "mossrt/mossrt.h"
+#include "mossrt/runtime/chat.h"
 #include "mossrt/runtime/options.h"
 
 namespace mossrt::capi {
@@ -18,5 +19,6 @@ absl::StatusOr<runtime::LoadOptions> LoadOptionsOf(const mossrt_options* o);
 absl::StatusOr<runtime::SessionOptions> SessionOptionsOf(const mossrt_options* o);
 absl::StatusOr<runtime::EvalOptions> EvalOptionsOf(const mossrt_options* o);
 absl::StatusOr<runtime::TokenizerOptions> TokenizerOptionsOf(const mossrt_options* o);
+absl::StatusOr<runtime::ChatOptions> ChatOptionsOf(const mossrt_options* o);
 
 }  // namespace mossrt::capi

@@ -19,6 +19,7 @@ absl::Status KnownKind(std::int32_t kind) {
     case MOSSRT_OPTIONS_GENERATE:
     case MOSSRT_OPTIONS_EVAL:
     case MOSSRT_OPTIONS_TOKENIZER:
+    case MOSSRT_OPTIONS_CHAT:
       return absl::OkStatus();
     default:
       return absl::InvalidArgumentError(

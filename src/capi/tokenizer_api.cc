@@ -1,3 +1,4 @@
+#include <filesystem>
 #include <memory>
 
 #include "base/status.h"
@@ -72,6 +73,7 @@ mossrt_error* mossrt_tokenizer_load(const char* path, const mossrt_options* o,
     MOSSRT_ASSIGN_OR_RETURN(const auto source, OpenModelFiles(path));
     auto tokenizer = std::make_unique<mossrt_tokenizer>();
     MOSSRT_ASSIGN_OR_RETURN(tokenizer->state, LoadTokenizerState(*source, options));
+    tokenizer->state->path = std::filesystem::absolute(path).string();
     *out = tokenizer.release();
     return absl::OkStatus();
   });

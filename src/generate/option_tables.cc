@@ -94,6 +94,33 @@ constexpr OptionInfo kTokenizer[] = {
      "4.25 did."},
 };
 
+constexpr OptionInfo kChat[] = {
+    {"profile", OptionType::kString, "\"\"", 0, 0, "", "0.2",
+     "moss-plugin, moss, readme, demo, vortex or opencompass; empty: moss-plugin where there are "
+     "plugins, else moss."},
+    {"profile_json", OptionType::kString, "\"\"", 0, 0, "", "0.2",
+     "A profile of one's own as JSON, instead of profile."},
+    {"plugins", OptionType::kStringList, "[]", 0, 0, "", "0.2",
+     "Names of the commands that run: Search, Calculate, Solve, Text2Image or others."},
+    {"meta", OptionType::kString, "null", 0, 0, "", "0.2",
+     "The whole meta instruction, as it is; empty: none. Default: a head and the switch lines of "
+     "the plugins."},
+    {"meta_instruction", OptionType::kString, "null", 0, 0, "", "0.2",
+     "What OpenMOSS/MOSS's meta_instruction.txt holds, for the head. Default: the file of that "
+     "name beside the checkpoint, else a head in mossrt's own words."},
+    {"date", OptionType::kString, "\"\"", 0, 0, "", "0.2",
+     "Today as YYYY-MM-DD, for profiles that state it (vortex)."},
+    {"context", OptionType::kInt, "0", 0, kMaxInt, "", "0.2",
+     "Most tokens of the conversation, as the session has them; 0: no limit."},
+    {"reserve", OptionType::kInt, "0", 0, kMaxInt, "", "0.2",
+     "Tokens kept free for what the model writes; 0: 512, but at most a quarter of the context."},
+    {"on_full", OptionType::kString, "\"cut\"", 0, 0, "cut|error", "0.2",
+     "When the context is full: cut old results, then whole old turns; or error."},
+    {"commands", OptionType::kString, "\"tolerant\"", 0, 0, "tolerant|strict", "0.2",
+     "How commands are read: every one that can be found, or only a line without a fault."},
+    {"max_commands", OptionType::kInt, "4", 0, 64, "", "0.2", "Most commands of one turn."},
+};
+
 }  // namespace
 
 std::span<const OptionInfo> OptionTable(OptionKind kind) {
@@ -108,6 +135,8 @@ std::span<const OptionInfo> OptionTable(OptionKind kind) {
       return kEval;
     case OptionKind::kTokenizer:
       return kTokenizer;
+    case OptionKind::kChat:
+      return kChat;
   }
   return {};
 }

@@ -16,11 +16,12 @@ struct KindName {
   OptionKind kind;
   std::string_view name;
 };
-constexpr std::array<KindName, 5> kKinds = {{{OptionKind::kLoad, "load"},
+constexpr std::array<KindName, 6> kKinds = {{{OptionKind::kLoad, "load"},
                                              {OptionKind::kSession, "session"},
                                              {OptionKind::kGenerate, "generate"},
                                              {OptionKind::kEval, "eval"},
-                                             {OptionKind::kTokenizer, "tokenizer"}}};
+                                             {OptionKind::kTokenizer, "tokenizer"},
+                                             {OptionKind::kChat, "chat"}}};
 
 std::string_view NameOf(OptionKind kind) {
   for (const KindName& entry : kKinds) {

@@ -29,6 +29,7 @@ mossrt_detok* detok = nullptr;
 mossrt_sampler* sampler = nullptr;
 mossrt_backend* backend = nullptr;
 mossrt_generation* generation = nullptr;
+mossrt_chat* chat = nullptr;
 
 char* text = Poison<char>();
 const char* view = Poison<const char>();
@@ -281,6 +282,87 @@ std::multimap<std::string, NullCase> NullCases() {
         [] {
           return mossrt_generate(session, "a", 1, 0, nullptr, nullptr, nullptr, nullptr, &number);
         }}},
+      {"mossrt_chat_create", {"t ", [] { return mossrt_chat_create(nullptr, nullptr, &chat); }}},
+      {"mossrt_chat_create",
+       {"out", [] { return mossrt_chat_create(tokenizer, nullptr, nullptr); }}},
+      {"mossrt_chat_load",
+       {"t ", [] { return mossrt_chat_load(nullptr, "{}", 2, nullptr, &chat); }}},
+      {"mossrt_chat_load",
+       {"saved", [] { return mossrt_chat_load(tokenizer, nullptr, 2, nullptr, &chat); }}},
+      {"mossrt_chat_load",
+       {"out", [] { return mossrt_chat_load(tokenizer, "{}", 2, nullptr, nullptr); }}},
+      {"mossrt_chat_send", {"c ", [] { return mossrt_chat_send(nullptr, "a", 1); }}},
+      {"mossrt_chat_send", {"text", [] { return mossrt_chat_send(chat, nullptr, 1); }}},
+      {"mossrt_chat_next",
+       {"c ", [] { return mossrt_chat_next(nullptr, &kId, 1, &number, &size, &ids_view, &size); }}},
+      {"mossrt_chat_next",
+       {"held",
+        [] { return mossrt_chat_next(chat, nullptr, 1, &number, &size, &ids_view, &size); }}},
+      {"mossrt_chat_next",
+       {"action",
+        [] { return mossrt_chat_next(chat, &kId, 1, nullptr, &size, &ids_view, &size); }}},
+      {"mossrt_chat_eval", {"c ", [] { return mossrt_chat_eval(nullptr, session, nullptr); }}},
+      {"mossrt_chat_eval", {"s ", [] { return mossrt_chat_eval(chat, nullptr, nullptr); }}},
+      {"mossrt_chat_set_options", {"c ", [] { return mossrt_chat_set_options(nullptr, options); }}},
+      {"mossrt_chat_set_options", {"o ", [] { return mossrt_chat_set_options(chat, nullptr); }}},
+      {"mossrt_chat_stop_ids",
+       {"c ", [] { return mossrt_chat_stop_ids(nullptr, &ids_view, &size); }}},
+      {"mossrt_chat_stop_ids", {"ids", [] { return mossrt_chat_stop_ids(chat, nullptr, &size); }}},
+      {"mossrt_chat_stop_ids",
+       {"n ", [] { return mossrt_chat_stop_ids(chat, &ids_view, nullptr); }}},
+      {"mossrt_chat_push", {"c ", [] { return mossrt_chat_push(nullptr, 5, &number); }}},
+      {"mossrt_chat_end", {"c ", [] { return mossrt_chat_end(nullptr, MOSSRT_FINISH_LENGTH); }}},
+      {"mossrt_chat_event",
+       {"c ", [] { return mossrt_chat_event(nullptr, &number, &view, &size, nullptr, nullptr); }}},
+      {"mossrt_chat_event",
+       {"type", [] { return mossrt_chat_event(chat, nullptr, &view, &size, nullptr, nullptr); }}},
+      {"mossrt_chat_commands", {"c ", [] { return mossrt_chat_commands(nullptr, &size); }}},
+      {"mossrt_chat_commands", {"n ", [] { return mossrt_chat_commands(chat, nullptr); }}},
+      {"mossrt_chat_command",
+       {"c ", [] { return mossrt_chat_command(nullptr, 0, &view, &view, &size); }}},
+      {"mossrt_chat_command",
+       {"name", [] { return mossrt_chat_command(chat, 0, nullptr, &view, &size); }}},
+      {"mossrt_chat_command",
+       {"argument", [] { return mossrt_chat_command(chat, 0, &view, nullptr, &size); }}},
+      {"mossrt_chat_command",
+       {"len", [] { return mossrt_chat_command(chat, 0, &view, &view, nullptr); }}},
+      {"mossrt_chat_set_result", {"c ", [] { return mossrt_chat_set_result(nullptr, 0, "a", 1); }}},
+      {"mossrt_chat_set_result",
+       {"text", [] { return mossrt_chat_set_result(chat, 0, nullptr, 1); }}},
+      {"mossrt_chat_add_snippet",
+       {"c ", [] { return mossrt_chat_add_snippet(nullptr, 0, "a", 1, "b", 1); }}},
+      {"mossrt_chat_add_snippet",
+       {"title", [] { return mossrt_chat_add_snippet(chat, 0, nullptr, 1, "b", 1); }}},
+      {"mossrt_chat_add_snippet",
+       {"text", [] { return mossrt_chat_add_snippet(chat, 0, "a", 1, nullptr, 1); }}},
+      {"mossrt_chat_end_commands", {"c ", [] { return mossrt_chat_end_commands(nullptr); }}},
+      {"mossrt_chat_ids", {"c ", [] { return mossrt_chat_ids(nullptr, &ids_view, &size); }}},
+      {"mossrt_chat_ids", {"ids", [] { return mossrt_chat_ids(chat, nullptr, &size); }}},
+      {"mossrt_chat_ids", {"n ", [] { return mossrt_chat_ids(chat, &ids_view, nullptr); }}},
+      {"mossrt_chat_turn", {"c ", [] { return mossrt_chat_turn(nullptr, &text, &size); }}},
+      {"mossrt_chat_turn", {"json", [] { return mossrt_chat_turn(chat, nullptr, &size); }}},
+      {"mossrt_chat_turn", {"len", [] { return mossrt_chat_turn(chat, &text, nullptr); }}},
+      {"mossrt_chat_info", {"c ", [] { return mossrt_chat_info(nullptr, &text, &size); }}},
+      {"mossrt_chat_info", {"json", [] { return mossrt_chat_info(chat, nullptr, &size); }}},
+      {"mossrt_chat_info", {"len", [] { return mossrt_chat_info(chat, &text, nullptr); }}},
+      {"mossrt_chat_undo", {"c ", [] { return mossrt_chat_undo(nullptr, &number); }}},
+      {"mossrt_chat_save", {"c ", [] { return mossrt_chat_save(nullptr, &text, &size); }}},
+      {"mossrt_chat_save", {"saved", [] { return mossrt_chat_save(chat, nullptr, &size); }}},
+      {"mossrt_chat_save", {"len", [] { return mossrt_chat_save(chat, &text, nullptr); }}},
+      {"mossrt_chat_render",
+       {"t ", [] { return mossrt_chat_render(nullptr, nullptr, "[]", 2, &ids, &size); }}},
+      {"mossrt_chat_render",
+       {"turns", [] { return mossrt_chat_render(tokenizer, nullptr, nullptr, 2, &ids, &size); }}},
+      {"mossrt_chat_render",
+       {"ids", [] { return mossrt_chat_render(tokenizer, nullptr, "[]", 2, nullptr, &size); }}},
+      {"mossrt_chat_render",
+       {"n ", [] { return mossrt_chat_render(tokenizer, nullptr, "[]", 2, &ids, nullptr); }}},
+      {"mossrt_chat_parse_commands",
+       {"text", [] { return mossrt_chat_parse_commands(nullptr, 1, 0, nullptr, &text, &size); }}},
+      {"mossrt_chat_parse_commands",
+       {"json", [] { return mossrt_chat_parse_commands("a", 1, 0, nullptr, nullptr, &size); }}},
+      {"mossrt_chat_parse_commands",
+       {"json_len", [] { return mossrt_chat_parse_commands("a", 1, 0, nullptr, &text, nullptr); }}},
       {"mossrt_backend_create", {"name", [] { return mossrt_backend_create(nullptr, &backend); }}},
       {"mossrt_backend_create", {"out", [] { return mossrt_backend_create("x", nullptr); }}},
       {"mossrt_backend_set_pack",
@@ -302,13 +384,13 @@ std::multimap<std::string, NullCase> NullCases() {
 
 // Return a value or nothing; called with NULL below.
 const std::set<std::string> kInfallible = {
-    "mossrt_abi_version",    "mossrt_version",        "mossrt_free",
-    "mossrt_error_code",     "mossrt_error_message",  "mossrt_error_callback_code",
-    "mossrt_error_free",     "mossrt_options_free",   "mossrt_monitor_cancel",
-    "mossrt_monitor_free",   "mossrt_model_free",     "mossrt_tokenizer_free",
-    "mossrt_detok_free",     "mossrt_session_free",   "mossrt_sampler_free",
-    "mossrt_backend_free",   "mossrt_tokenizer_size", "mossrt_tokenizer_kind",
-    "mossrt_generation_free"};
+    "mossrt_abi_version",     "mossrt_version",        "mossrt_free",
+    "mossrt_error_code",      "mossrt_error_message",  "mossrt_error_callback_code",
+    "mossrt_error_free",      "mossrt_options_free",   "mossrt_monitor_cancel",
+    "mossrt_monitor_free",    "mossrt_model_free",     "mossrt_tokenizer_free",
+    "mossrt_detok_free",      "mossrt_session_free",   "mossrt_sampler_free",
+    "mossrt_backend_free",    "mossrt_tokenizer_size", "mossrt_tokenizer_kind",
+    "mossrt_generation_free", "mossrt_chat_free"};
 
 class Arguments : public testing::Test {
  protected:
@@ -320,6 +402,7 @@ class Arguments : public testing::Test {
     ASSERT_TRUE(Succeeds(mossrt_detok_create(tokenizer, 0, &detok)));
     ASSERT_TRUE(Succeeds(mossrt_sampler_create(nullptr, &sampler)));
     ASSERT_TRUE(Succeeds(mossrt_backend_create("arguments", &backend)));
+    ASSERT_TRUE(Succeeds(mossrt_chat_create(tokenizer, nullptr, &chat)));
     ASSERT_TRUE(Succeeds(mossrt_session_eval(session, &kId, 1, nullptr, nullptr)));
     ASSERT_TRUE(Succeeds(mossrt_generation_start(session, nullptr, nullptr, &generation)));
   }
@@ -332,6 +415,7 @@ class Arguments : public testing::Test {
     mossrt_sampler_free(sampler);
     mossrt_backend_free(backend);
     mossrt_generation_free(generation);
+    mossrt_chat_free(chat);
   }
 };
 
@@ -383,6 +467,7 @@ TEST_F(Arguments, InfallibleFunctionsTakeNull) {
   mossrt_session_free(nullptr);
   mossrt_sampler_free(nullptr);
   mossrt_generation_free(nullptr);
+  mossrt_chat_free(nullptr);
   mossrt_backend_free(nullptr);
 }
 
@@ -422,8 +507,9 @@ TEST_F(Arguments, Options) {
 
 // Every key that a table has can be set and has an effect in the call that takes it.
 TEST_F(Arguments, EveryDescribedOptionIsTaken) {
-  for (const std::int32_t kind : {MOSSRT_OPTIONS_LOAD, MOSSRT_OPTIONS_SESSION, MOSSRT_OPTIONS_EVAL,
-                                  MOSSRT_OPTIONS_TOKENIZER, MOSSRT_OPTIONS_GENERATE}) {
+  for (const std::int32_t kind :
+       {MOSSRT_OPTIONS_LOAD, MOSSRT_OPTIONS_SESSION, MOSSRT_OPTIONS_EVAL, MOSSRT_OPTIONS_TOKENIZER,
+        MOSSRT_OPTIONS_CHAT, MOSSRT_OPTIONS_GENERATE}) {
     const char* json = nullptr;
     std::size_t len = 0;
     ASSERT_TRUE(Succeeds(mossrt_options_describe(kind, &json, &len)));
@@ -452,6 +538,10 @@ TEST_F(Arguments, EveryDescribedOptionIsTaken) {
       mossrt_tokenizer* t = nullptr;
       EXPECT_TRUE(Succeeds(mossrt_tokenizer_load(ModelPath().c_str(), o, &t)));
       mossrt_tokenizer_free(t);
+    } else if (kind == MOSSRT_OPTIONS_CHAT) {
+      mossrt_chat* c = nullptr;
+      EXPECT_TRUE(Succeeds(mossrt_chat_create(tokenizer, o, &c)));
+      mossrt_chat_free(c);
     } else {
       mossrt_generation* g = nullptr;
       EXPECT_TRUE(Succeeds(mossrt_generation_start(session, o, nullptr, &g)));

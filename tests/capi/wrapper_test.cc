@@ -63,6 +63,19 @@ TEST(Wrapper, OptionStructsMatchTheTables) {
       KeysTaken(mossrt::SessionOptions{.kv_dtype = "bfloat16", .context = 9, .prefill_chunk = 4}),
       1u);
   EXPECT_EQ(Described(mossrt::OptionKind::kSession), 3u);
+  EXPECT_EQ(KeysTaken(mossrt::ChatOptions{.profile = "moss",
+                                          .profile_json = "",
+                                          .plugins = {{"Search"}},
+                                          .meta = "a",
+                                          .meta_instruction = "b",
+                                          .date = "2023-04-21",
+                                          .context = 100,
+                                          .reserve = 10,
+                                          .on_full = "error",
+                                          .commands = "strict",
+                                          .max_commands = 2}),
+            1u);
+  EXPECT_EQ(Described(mossrt::OptionKind::kChat), 11u);
   EXPECT_EQ(KeysTaken(mossrt::EvalOptions{.logits = "all", .hidden = {{0, 1}}}), 1u);
   EXPECT_EQ(Described(mossrt::OptionKind::kEval), 2u);
   EXPECT_EQ(KeysTaken(mossrt::GenerateOptions{.max_new_tokens = 1,

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODEL = "examples/tiny-moss/model"  # relative to the repository, as a reader has it
-PAGES = ("README.md", "docs/guide-python.md", "docs/plugins.md")
+PAGES = ("README.md", "docs/guide-python.md", "docs/conversation.md", "docs/plugins.md")
 
 pytest.importorskip("mossrt", reason="the Python package is not installed")
 

@@ -11,8 +11,8 @@
 namespace mossrt::runtime {
 namespace {
 
-constexpr OptionKind kKinds[] = {OptionKind::kLoad, OptionKind::kSession, OptionKind::kGenerate,
-                                 OptionKind::kEval, OptionKind::kTokenizer};
+constexpr OptionKind kKinds[] = {OptionKind::kLoad, OptionKind::kSession,   OptionKind::kGenerate,
+                                 OptionKind::kEval, OptionKind::kTokenizer, OptionKind::kChat};
 
 std::string Text(const absl::Status& status) { return std::string(status.message()); }
 

@@ -62,6 +62,7 @@ enum class OptionKind : std::int32_t {
   kGenerate = MOSSRT_OPTIONS_GENERATE,
   kEval = MOSSRT_OPTIONS_EVAL,
   kTokenizer = MOSSRT_OPTIONS_TOKENIZER,
+  kChat = MOSSRT_OPTIONS_CHAT,
 };
 
 enum class LogLevel : std::int32_t {
@@ -117,6 +118,16 @@ struct GenerateOptions {
   std::optional<std::vector<std::int32_t>> eos_token_id = {};
   std::optional<std::vector<std::string>> stop = {};
   std::optional<bool> mask_undefined = {}, skip_special_tokens = {};
+  std::string more_json = {};
+};
+struct ChatOptions {
+  std::optional<std::string> profile = {}, profile_json = {};
+  std::optional<std::vector<std::string>> plugins = {};
+  std::optional<std::string> meta = {}, meta_instruction = {}, date = {};
+  std::optional<std::int64_t> context = {}, reserve = {};
+  std::optional<std::string> on_full = {};   // "cut" | "error"
+  std::optional<std::string> commands = {};  // "tolerant" | "strict"
+  std::optional<std::int64_t> max_commands = {};
   std::string more_json = {};
 };
 struct EncodeOptions {
@@ -240,6 +251,12 @@ class Options {
     Set("mask_undefined", o.mask_undefined).Set("skip_special_tokens", o.skip_special_tokens);
     Merge(o.more_json);
   }
+  explicit Options(const ChatOptions& o) : Options(OptionKind::kChat) {
+    Set("profile", o.profile).Set("profile_json", o.profile_json).Set("plugins", o.plugins);
+    Set("meta", o.meta).Set("meta_instruction", o.meta_instruction).Set("date", o.date);
+    Set("context", o.context).Set("reserve", o.reserve).Set("on_full", o.on_full);
+    Set("commands", o.commands).Set("max_commands", o.max_commands).Merge(o.more_json);
+  }
   const mossrt_options* get() const { return handle_.get(); }
 
  private:
@@ -344,6 +361,7 @@ class Monitor {
  private:
   friend class Model;
   friend class Session;
+  friend class Chat;
   friend class Generation;
   struct State {
     Function function;

@@ -237,6 +237,7 @@ class Session {
 
  private:
   friend class Model;
+  friend class Chat;
   explicit Session(mossrt_session* s) : state_(std::make_shared<detail::SessionState>()) {
     state_->handle.reset(s);
   }

@@ -91,6 +91,7 @@ class Tokenizer {
 
  private:
   friend class Model;
+  friend class Chat;
   explicit Tokenizer(mossrt_tokenizer* t) : handle_(t) {}
   std::string DecodeWith(std::span<const std::int32_t> ids, std::uint32_t flags) const {
     return detail::TakeText([&](char** text, std::size_t* len) {

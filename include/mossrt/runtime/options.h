@@ -31,6 +31,7 @@ enum class OptionKind : std::uint8_t {
   kGenerate = 3,
   kEval = 6,       // "logits": "none" | "last" | "all"; "hidden": list of layers (EvalOptions)
   kTokenizer = 7,  // "added_tokens": "lossless" | "hf-4.25" (TokenizerOptions)
+  kChat = 8,       // profile, plugins, what to do when the context is full (ChatOptions)
 };
 std::span<const OptionInfo> OptionTable(OptionKind kind);
 // {"kind": ..., "options": [{"name", "type", "default", "range", "choices", "since", "doc"}, ...]}

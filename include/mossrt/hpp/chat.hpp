@@ -1,0 +1,230 @@
+// Conversations in MOSS's protocol; include mossrt/mossrt.hpp.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "mossrt/hpp/library.hpp"
+#include "mossrt/hpp/session.hpp"
+#include "mossrt/hpp/tokenizer.hpp"
+
+namespace mossrt {
+
+enum class ChatAction : std::int32_t {
+  kDone = MOSSRT_CHAT_DONE,
+  kGenerate = MOSSRT_CHAT_GENERATE,
+  kRunCommands = MOSSRT_CHAT_RUN_COMMANDS,
+};
+
+struct ChatStep {
+  ChatAction action = ChatAction::kDone;
+  std::size_t keep = 0;               // of the tokens given
+  std::span<const std::int32_t> add;  // behind them; borrowed
+};
+
+struct ChatEvent {
+  enum class Type : std::int32_t {
+    kThought = MOSSRT_CHAT_EVENT_THOUGHT,
+    kCommand = MOSSRT_CHAT_EVENT_COMMAND,
+    kResult = MOSSRT_CHAT_EVENT_RESULT,
+    kAnswer = MOSSRT_CHAT_EVENT_ANSWER,
+    kCitation = MOSSRT_CHAT_EVENT_CITATION,
+    kNotice = MOSSRT_CHAT_EVENT_NOTICE,
+  };
+  Type type = Type::kNotice;
+  std::string text;
+  std::vector<std::int64_t> numbers;  // of a citation
+};
+
+struct ChatCommand {
+  std::string name, argument;
+};
+
+// The result of a command by its argument; none: it failed. What it throws, the call throws.
+using ChatPlugin = std::function<std::optional<std::string>(std::string_view argument)>;
+
+class Chat {
+ public:
+  explicit Chat(const Tokenizer& tokenizer, const ChatOptions& options = {}) {
+    const detail::Options o(options);
+    mossrt_chat* c = nullptr;
+    detail::Check(mossrt_chat_create(tokenizer.handle_.get(), o.get(), &c));
+    handle_.reset(c);
+  }
+  // What Save gave.
+  static Chat Load(const Tokenizer& tokenizer, std::string_view saved,
+                   const ChatOptions& options = {}) {
+    const detail::Options o(options);
+    mossrt_chat* c = nullptr;
+    detail::Check(
+        mossrt_chat_load(tokenizer.handle_.get(), saved.data(), saved.size(), o.get(), &c));
+    return Chat(c);
+  }
+
+  void Send(std::string_view text) {
+    detail::Check(mossrt_chat_send(get(), text.data(), text.size()));
+  }
+  ChatStep Next(std::span<const std::int32_t> held = {}) const {
+    std::int32_t action = MOSSRT_CHAT_DONE;
+    ChatStep step;
+    const std::int32_t* add = nullptr;
+    std::size_t n = 0;
+    detail::Check(mossrt_chat_next(get(), held.data(), held.size(), &action, &step.keep, &add, &n));
+    step.action = static_cast<ChatAction>(action);
+    step.add = {add, n};
+    return step;
+  }
+  // Does this generation go on?
+  bool Push(std::int32_t token) {
+    std::int32_t more = 0;
+    detail::Check(mossrt_chat_push(get(), token, &more));
+    return more != 0;
+  }
+  void End(Finish finish) {
+    detail::Check(mossrt_chat_end(get(), static_cast<std::int32_t>(finish)));
+  }
+  std::optional<ChatEvent> TakeEvent() {
+    std::int32_t type = MOSSRT_CHAT_EVENT_NONE;
+    const char* text = nullptr;
+    std::size_t len = 0, n = 0;
+    const std::int64_t* numbers = nullptr;
+    detail::Check(mossrt_chat_event(get(), &type, &text, &len, &numbers, &n));
+    if (type == MOSSRT_CHAT_EVENT_NONE) return std::nullopt;
+    return ChatEvent{static_cast<ChatEvent::Type>(type), std::string(text, len),
+                     std::vector<std::int64_t>(numbers, numbers + n)};
+  }
+  std::vector<ChatCommand> Commands() const {
+    std::size_t n = 0;
+    detail::Check(mossrt_chat_commands(get(), &n));
+    std::vector<ChatCommand> commands;
+    for (std::size_t i = 0; i < n; ++i) {
+      const char *name = nullptr, *argument = nullptr;
+      std::size_t len = 0;
+      detail::Check(mossrt_chat_command(get(), i, &name, &argument, &len));
+      commands.push_back({name, std::string(argument, len)});
+    }
+    return commands;
+  }
+  // None: it failed.
+  void SetResult(std::size_t index, std::optional<std::string_view> text) {
+    detail::Check(mossrt_chat_set_result(get(), index, text ? NotNull(*text) : nullptr,
+                                         text ? text->size() : 0));
+  }
+  void AddSnippet(std::size_t index, std::string_view title, std::string_view text) {
+    detail::Check(mossrt_chat_add_snippet(get(), index, title.data(), title.size(), text.data(),
+                                          text.size()));
+  }
+  void EndCommands() { detail::Check(mossrt_chat_end_commands(get())); }
+
+  // A whole turn: sends, generates, runs plugins by name, and gives every event to `show`, if there
+  // is one. Returns TurnJson().
+  std::string Say(Session& session, std::string_view text,
+                  const std::map<std::string, ChatPlugin, std::less<>>& plugins = {},
+                  const GenerateOptions& options = {},
+                  const std::function<void(const ChatEvent&)>& show = {},
+                  Monitor* monitor = nullptr) {
+    Send(text);
+    while (true) {
+      while (const auto event = TakeEvent()) {
+        if (show) show(*event);
+      }
+      const ChatAction action = Next().action;
+      if (action == ChatAction::kDone) return TurnJson();
+      if (action == ChatAction::kGenerate) {
+        Generate(session, options, show, monitor);
+        continue;
+      }
+      const std::vector<ChatCommand> commands = Commands();
+      for (std::size_t i = 0; i < commands.size(); ++i) {
+        const auto plugin = plugins.find(commands[i].name);
+        if (plugin != plugins.end()) SetResult(i, plugin->second(commands[i].argument));
+      }
+      EndCommands();
+    }
+  }
+  // Makes the session hold the conversation.
+  void Eval(Session& session, Monitor* monitor = nullptr) const {
+    detail::Check(mossrt_chat_eval(get(), session.get(), Monitor::Get(monitor)));
+  }
+  // Ids that end what the model writes.
+  std::vector<std::int32_t> StopIds() const {
+    const std::int32_t* ids = nullptr;
+    std::size_t n = 0;
+    detail::Check(mossrt_chat_stop_ids(get(), &ids, &n));
+    return std::vector<std::int32_t>(ids, ids + n);
+  }
+  std::vector<std::int32_t> Ids() const {
+    const std::int32_t* ids = nullptr;
+    std::size_t n = 0;
+    detail::Check(mossrt_chat_ids(get(), &ids, &n));
+    return std::vector<std::int32_t>(ids, ids + n);
+  }
+  std::string TurnJson() const { return Text(mossrt_chat_turn); }
+  std::string Info() const { return Text(mossrt_chat_info); }  // JSON
+  std::string Save() const { return Text(mossrt_chat_save); }  // JSON
+  bool Undo() {
+    std::int32_t undone = 0;
+    detail::Check(mossrt_chat_undo(get(), &undone));
+    return undone != 0;
+  }
+
+  static std::vector<std::int32_t> Render(const Tokenizer& tokenizer, const ChatOptions& options,
+                                          std::string_view turns_json) {
+    const detail::Options o(options);
+    std::int32_t* ids = nullptr;
+    std::size_t n = 0;
+    detail::Check(mossrt_chat_render(tokenizer.handle_.get(), o.get(), turns_json.data(),
+                                     turns_json.size(), &ids, &n));
+    const detail::Buffer<std::int32_t> owner(ids);
+    return std::vector<std::int32_t>(ids, ids + n);
+  }
+  // JSON. names: joined by commas; none: those that MOSS was trained with.
+  static std::string ParseCommands(std::string_view text, bool strict = false,
+                                   const std::optional<std::string>& names = {}) {
+    detail::CheckAbi();
+    return detail::TakeText([&](char** json, std::size_t* len) {
+      return mossrt_chat_parse_commands(text.data(), text.size(), strict ? 1 : 0,
+                                        names ? names->c_str() : nullptr, json, len);
+    });
+  }
+
+ private:
+  explicit Chat(mossrt_chat* c) : handle_(c) {}
+  mossrt_chat* get() const { return handle_.get(); }
+  static const char* NotNull(std::string_view text) { return text.empty() ? "" : text.data(); }
+  template <typename F>
+  std::string Text(F function) const {
+    return detail::TakeText(
+        [&](char** text, std::size_t* len) { return function(get(), text, len); });
+  }
+  void Generate(Session& session, const GenerateOptions& options,
+                const std::function<void(const ChatEvent&)>& show, Monitor* monitor) {
+    Eval(session, monitor);
+    GenerateOptions with_ends = options;
+    with_ends.eos_token_id = StopIds();
+    Generation generation = session.Generate(with_ends, monitor);
+    for (bool more = true; more;) {
+      const auto chunk = generation.Next();
+      if (!chunk) return;
+      if (chunk->token >= 0) more = Push(chunk->token);
+      if (more && chunk->finish != Finish::kNone) {
+        End(chunk->finish);
+        more = false;
+      }
+      while (const auto event = TakeEvent()) {
+        if (show) show(*event);
+      }
+    }
+  }
+  detail::Handle<mossrt_chat, mossrt_chat_free> handle_;
+};
+
+}  // namespace mossrt

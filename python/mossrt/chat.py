@@ -1,0 +1,398 @@
+"""Conversations in MOSS's protocol: thoughts, commands that run, results, answers.
+
+>>> calculate = lambda expression: str(eval(expression, {}))
+>>> trained = mossrt.Model.from_pretrained("examples/tiny-moss/model")
+>>> with mossrt.chat.Conversation(trained, plugins={"Calculate": calculate}) as talk:
+...     turn = talk.send("What is 12 * 34?")
+>>> turn.commands[0].argument, turn.answer
+('12*34', 'The result is 408.')
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mossrt import _mossrt
+from mossrt._options import to_json
+from mossrt.monitor import Monitor
+from mossrt.plugin import Plugin, Plugins, plugin_table, run_commands
+from mossrt.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from mossrt.model import Model
+
+__all__ = [
+    "Command",
+    "Conversation",
+    "Event",
+    "ParsedCommands",
+    "Plugin",
+    "Turn",
+    "parse_commands",
+    "render",
+]
+
+# The name of a built-in profile, or one of your own as it would stand in JSON (docs/conversation.md).
+ProfileLike: TypeAlias = str | Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happens in a turn.
+
+    type: "thought", "command", "result", "answer", "citation" or "notice". text: whole characters,
+    never a part of a control token or role tag; answers and citations joined are the answer.
+    numbers: the results that a citation names, from 1.
+    """
+
+    type: str
+    text: str
+    numbers: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command, and what it gave as the model saw it; result None: the turn ended before."""
+
+    name: str
+    argument: str
+    result: str | None = None
+    ok: bool = False
+
+
+@dataclass(frozen=True)
+class ParsedCommands:
+    """commands: (name, argument). strict: the text has no fault. unknown: names of other calls.
+    rest: what was not understood."""
+
+    commands: tuple[tuple[str, str], ...]
+    strict: bool
+    unknown: tuple[str, ...]
+    rest: str
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What was said in one turn.
+
+    sources: (title, text) that the answer may cite, from 1; citations: the numbers of each citation.
+    repairs: (field, sentence) where the model did not end a field as it should. notices: all that a
+    reader should know, repairs included. role_tags, control_tokens: how many the question and the
+    results held, as plain text; altered: of the former, how many got a space. cut: "results",
+    "turns" and "tokens" that were left out to make room. ended: "answer", "length", "context_full"
+    or "cancelled".
+    """
+
+    human: str
+    thoughts: str
+    commands: tuple[Command, ...]
+    results: str
+    answer: str
+    sources: tuple[tuple[str, str], ...]
+    citations: tuple[tuple[int, ...], ...]
+    repairs: tuple[tuple[str, str], ...]
+    notices: tuple[str, ...]
+    role_tags: int
+    control_tokens: int
+    altered: int
+    cut: Mapping[str, int] = field(default_factory=dict)
+    ended: str = ""
+
+
+def _turn(found: dict[str, Any]) -> Turn:
+    return Turn(
+        human=found["human"],
+        thoughts=found["thoughts"],
+        commands=tuple(
+            Command(one["name"], one["argument"], one.get("result"), one.get("ok", False))
+            for one in found["commands"]
+        ),
+        results=found["results"],
+        answer=found["answer"],
+        sources=tuple((one["title"], one["text"]) for one in found["sources"]),
+        citations=tuple(tuple(numbers) for numbers in found["citations"]),
+        repairs=tuple((one["field"], one["what"]) for one in found["repairs"]),
+        notices=tuple(found["notices"]),
+        role_tags=found["role_tags"],
+        control_tokens=found["control_tokens"],
+        altered=found["altered"],
+        cut=found["cut"],
+        ended=found["ended"],
+    )
+
+
+def _profile_options(profile: ProfileLike) -> dict[str, object]:
+    if profile is None or isinstance(profile, str):
+        return {"profile": profile}
+    if not isinstance(profile, Mapping):
+        raise TypeError(f"profile must be a name or a mapping, found {type(profile).__name__}")
+    return {"profile_json": json.dumps(dict(profile), ensure_ascii=False)}
+
+
+class Conversation:
+    """A conversation with a model; one call at a time.
+
+    profile: "moss-plugin" (default where there are plugins), "moss" (default otherwise), "readme",
+        "demo", "vortex", "opencompass", or a mapping.
+    plugins: what commands run: a mapping from names to functions, or a list of `mossrt.chat.Plugin`.
+    meta: the whole meta instruction, "" for none; None: a head from meta_instruction.txt beside the
+        checkpoint, else in mossrt's own words, and the switch lines of the plugins. `info["meta"]`
+        tells which, and its notes what is worth knowing about it.
+    on_full: "cut" (old results, then whole old turns) or "error" when the context is full.
+    reserve: tokens kept free for what the model writes. commands: "tolerant" or "strict".
+    context, kv_dtype: of the session. generation: options of `Model.generate`.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        profile: ProfileLike = None,
+        plugins: Plugins = None,
+        *,
+        meta: str | None = None,
+        on_full: str = "cut",
+        reserve: int | None = None,
+        commands: str = "tolerant",
+        max_commands: int | None = None,
+        date: str | None = None,
+        context: int | None = None,
+        kv_dtype: str | None = None,
+        **generation: object,
+    ) -> None:
+        self._plugins = plugin_table(plugins)
+        model.generation_options(**generation)  # wrong ones are found before the first question
+        self._generation = generation
+        self._open(model, context, kv_dtype)
+        limits = {
+            "on_full": on_full,
+            "reserve": reserve,
+            "commands": commands,
+            "max_commands": max_commands,
+            "context": self._context,
+        }
+        options = _profile_options(profile) | limits
+        options |= {"plugins": list(self._plugins), "meta": meta, "date": date}
+        self._chat = _mossrt.Chat(model.tokenizer._tokenizer, to_json(options))
+
+    def _open(self, model: Model, context: int | None, kv_dtype: str | None) -> None:
+        self.model = model
+        self._unstarted = False
+        self._session = model.session(context=context, kv_dtype=kv_dtype)
+        self._context = int(self._session.info["context"])
+
+    @classmethod
+    def load(
+        cls,
+        model: Model,
+        path: str | os.PathLike[str],
+        plugins: Plugins = None,
+        *,
+        on_full: str = "cut",
+        reserve: int | None = None,
+        commands: str = "tolerant",
+        max_commands: int | None = None,
+        context: int | None = None,
+        kv_dtype: str | None = None,
+        **generation: object,
+    ) -> Conversation:
+        """Goes on with a conversation that `save` wrote; profile and meta are as they were saved.
+
+        Errors: FileNotFoundError; ValueError: damaged, changed by hand, or of another tokenizer;
+        KeyError: a plugin that it was held with is missing.
+        """
+        saved = Path(path).read_text(encoding="utf-8")
+        model.generation_options(**generation)
+        talk = cls.__new__(cls)
+        talk._plugins = plugin_table(plugins)
+        talk._generation = generation
+        talk._open(model, context, kv_dtype)
+        limits = {
+            "on_full": on_full,
+            "reserve": reserve,
+            "commands": commands,
+            "max_commands": max_commands,
+            "context": talk._context,
+        }
+        talk._chat = _mossrt.Chat.load(model.tokenizer._tokenizer, saved, to_json(limits))
+        missing = [name for name in talk.info["plugins"] if name not in talk._plugins]
+        if missing:
+            raise KeyError(
+                f"the conversation was held with the plugins {', '.join(missing)}; give them"
+            )
+        return talk
+
+    def __enter__(self) -> Conversation:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Frees the session."""
+        self._session.close()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a Conversation cannot be pickled; save() it and load() it elsewhere")
+
+    def send(self, text: str, *, monitor: Monitor | None = None) -> Turn:
+        """Says something and waits for the answer. Errors as in `stream`."""
+        for _ in self.stream(text, monitor=monitor):
+            pass
+        turn = self.turn
+        assert turn is not None
+        return turn
+
+    def stream(self, text: str, *, monitor: Monitor | None = None) -> Iterator[Event]:
+        """Says something; events come as they happen, and `turn` tells the whole afterwards.
+
+        Leaving the loop, Ctrl-C or cancelling the monitor ends the turn: an answer stays as far as
+        it came, a turn without one is taken back.
+        Errors: mossrt.ContextFull: it does not fit; nothing has changed then. ValueError.
+        """
+        if self._unstarted:  # an earlier call whose events nobody took
+            self._chat.undo()
+            self._unstarted = False
+        self._chat.send(text)
+        self._unstarted = True
+        return self._events(monitor)
+
+    def _events(self, monitor: Monitor | None) -> Iterator[Event]:
+        self._unstarted = False
+        try:
+            yield from self._taken()
+            while True:
+                action, keep, add = self._chat.next(self._session.tokens)
+                if action == "done":
+                    return
+                if action == "generate":
+                    yield from self._generate(keep, add, monitor)
+                else:
+                    results = run_commands(self._chat.commands(), self._plugins)
+                    for index, result in enumerate(results):
+                        self._chat.set_result(index, result)
+                    self._chat.end_commands()
+                    yield from self._taken()
+        finally:
+            self._break_off()
+
+    def _generate(
+        self, keep: int, add: NDArray[np.int32], monitor: Monitor | None
+    ) -> Iterator[Event]:
+        self._session.rewind(keep)
+        options: dict[str, Any] = {**self._generation, "eos_token_id": self._chat.stop_ids()}
+        with self._session.stream(add if len(add) else None, monitor=monitor, **options) as stream:
+            for chunk in stream:
+                more = chunk.token is None or self._chat.push(chunk.token)
+                if more and chunk.finish_reason is not None:
+                    self._chat.end(chunk.finish_reason)
+                    more = False
+                yield from self._taken()
+                if not more:
+                    return
+
+    def _taken(self) -> Iterator[Event]:
+        while (event := self._chat.take_event()) is not None:
+            kind, text, numbers = event
+            yield Event(kind, text, tuple(numbers))
+
+    def _break_off(self) -> None:
+        action = self._chat.next([])[0]
+        if action == "generate":
+            self._chat.end("cancelled")
+        elif action == "run_commands":
+            self._chat.undo()
+
+    @property
+    def turn(self) -> Turn | None:
+        """The last turn."""
+        found = json.loads(self._chat.turn())
+        return None if found is None else _turn(found)
+
+    @property
+    def ids(self) -> NDArray[np.int32]:
+        """All tokens of the conversation, as the model sees them: int32 [n]."""
+        return self._chat.ids()
+
+    def render(self) -> str:
+        """The text of `ids`, control tokens written out."""
+        return self.model.tokenizer.decode(self.ids)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """profile, plugins, meta (text, source, notes, tokens, ...), tokens, context, reserve,
+        on_full, turns (human, answer, tokens, results_dropped, ended)."""
+        info: dict[str, Any] = json.loads(self._chat.info())
+        return info
+
+    def undo(self) -> bool:
+        """Takes back the last turn; False if there is none."""
+        return self._chat.undo()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the conversation, ids included, as JSON with a checksum."""
+        target = Path(path)
+        partial = target.with_name(target.name + ".partial")
+        partial.write_text(self._chat.save(), encoding="utf-8")
+        partial.replace(target)
+
+
+def render(
+    tokenizer: Tokenizer,
+    profile: ProfileLike,
+    turns: Sequence[Mapping[str, str | None]] | Mapping[str, Mapping[str, str | None]],
+    meta: str | None = None,
+    *,
+    plugins: Sequence[str] = (),
+    date: str | None = None,
+) -> NDArray[np.int32]:
+    """Turns as MOSS's published data has them, as ids: int32 [n].
+
+    turns: dicts with the keys "Human", "Inner Thoughts", "Commands", "Tool Responses" and "MOSS",
+        with or without their tags; or the "chat" object of a published conversation. In the last
+        turn the first missing field that the model writes is opened, so that it may go on there.
+        Fields that the profile does not have are left out.
+    meta: the meta instruction as it is, "" for none, None as for `Conversation`.
+
+    >>> ids = mossrt.chat.render(model.tokenizer, "opencompass", [{"Human": "hello"}])
+    >>> model.tokenizer.decode(ids)
+    '<|Human|>: hello<eoh>\\n<|MOSS|>:'
+    """
+    listed = list(turns.values()) if isinstance(turns, Mapping) else list(turns)
+    options = _profile_options(profile) | {"plugins": list(plugins), "meta": meta, "date": date}
+    text = json.dumps([dict(turn) for turn in listed], ensure_ascii=False)
+    return _mossrt.render_turns(tokenizer._tokenizer, to_json(options), text)
+
+
+def parse_commands(
+    text: str, strict: bool = False, names: Sequence[str] | None = None
+) -> ParsedCommands:
+    """The commands in a text, as MOSS writes them.
+
+    strict: a text with any fault holds no command. names: what counts as a command; None: Search,
+    Calculate, Solve and Text2Image.
+
+    >>> mossrt.chat.parse_commands('1. Calculate("2+3")  # add').commands
+    (('Calculate', '2+3'),)
+    """
+    known = None if names is None else ",".join(names)
+    found = json.loads(_mossrt.parse_commands(text, strict, known))
+    return ParsedCommands(
+        commands=tuple((one["name"], one["argument"]) for one in found["commands"]),
+        strict=found["strict"],
+        unknown=tuple(found["unknown"]),
+        rest=found["rest"],
+    )
