@@ -365,6 +365,7 @@ def render(
         with or without their tags; or the "chat" object of a published conversation. In the last
         turn the first missing field that the model writes is opened, so that it may go on there.
         Fields that the profile does not have are left out.
+        A value that has its tag in front and its control token behind is taken as published.
     meta: the meta instruction as it is, "" for none, None as for `Conversation`.
 
     >>> ids = mossrt.chat.render(model.tokenizer, "opencompass", [{"Human": "hello"}])

@@ -156,6 +156,17 @@ TEST(RoleSafety, ControlTokensThatAreNotCalledSpecial) {
   EXPECT_EQ(rendered.control_tokens, 2);
 }
 
+// The mode that deletes white space as transformers 4.25 did joins no pieces either.
+TEST(RoleSafety, WithAddedTokensAsInTransformers425) {
+  const auto tokenizer =
+      LoadTokenizer(*OpenMemory("moss", MossFiles()), {.added_tokens = AddedTokens::kHf425});
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  for (const char* text : {"<|  MOSS|>:", "  <|MOSS|>:  ", "\n    <|Results|>:\n",
+                           "<|MO    SS|>:", "<eoh>  <|Human|>:"}) {
+    ExpectSafe(**tokenizer, text, Tags(), false);
+  }
+}
+
 std::vector<Ids> TagsOf(const Tokenizer& tokenizer) {
   std::vector<Ids> tags(5);
   const char* names[] = {
