@@ -1,6 +1,6 @@
 """Conversations in MOSS's protocol: thoughts, commands that run, results, answers.
 
->>> calculate = lambda expression: str(eval(expression, {}))
+>>> calculate = mossrt.plugins.calculate
 >>> trained = mossrt.Model.from_pretrained("examples/tiny-moss/model")
 >>> with mossrt.chat.Conversation(trained, plugins={"Calculate": calculate}) as talk:
 ...     turn = talk.send("What is 12 * 34?")
@@ -25,6 +25,7 @@ from mossrt import _mossrt
 from mossrt._options import to_json
 from mossrt.monitor import Monitor
 from mossrt.plugin import Plugin, Plugins, plugin_table, run_commands
+from mossrt.plugins import calculate
 from mossrt.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ __all__ = [
     "ParsedCommands",
     "Plugin",
     "Turn",
+    "calculate",
     "parse_commands",
     "render",
 ]
