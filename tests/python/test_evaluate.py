@@ -116,11 +116,12 @@ def test_figures_are_those_of_the_definitions(dtype: str, kv: str | None) -> Non
 
 def test_weights_are_those_of_the_model() -> None:
     scores = research.evaluate(MOSS, DOCUMENTS, ["float32", "bfloat16", "auto"]).formats
-    for score, dtype in zip(scores, ("float32", "bfloat16", "float16"), strict=True):
+    caches = {"float32": "float32", "bfloat16": "bfloat16", "float16": "float32"}
+    for score, dtype in zip(scores, caches, strict=True):
         info = mossrt.Model.from_pretrained(MOSS, dtype).info
         assert score.held_as == dtype
-        assert score.kv_dtype == "float32"
-        assert score.numerics == f"{info['numerics']} kv=float32"
+        assert score.kv_dtype == info["kv_dtype"] == caches[dtype]
+        assert score.numerics == f"{info['numerics']} kv={caches[dtype]}"
         assert score.weight_bytes == info["memory"]["held"]
         assert score.bits_per_weight == 8 * info["memory"]["held"] / info["parameters"]
     assert [score.dtype for score in scores] == ["float32", "bfloat16", "auto"]
@@ -455,7 +456,7 @@ def test_command_prints_a_table(text: Path) -> None:
     out, err = run("evaluate", TRAINED, "--text", text, "--dtype", "float32,bfloat16",
                    "--split", SEPARATOR)  # fmt: skip
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines()]
-    assert rows[0] == ["", "float32 (reference)", "bfloat16"]
+    assert rows[0] == ["", "float32, cache float32 (reference)", "bfloat16, cache bfloat16"]
     named = {name: cells for name, *cells in rows[2:]}
     assert named["same top-1"][0] == "100.00 %"
     assert named["KL, mean"][0] == "0"
