@@ -49,7 +49,11 @@ std::vector<Shape> Shapes(Integers integers) {
   };
   std::vector<std::int64_t> groups = {32, 64, 128};
   if (integers == Integers::kInt8) groups.push_back(256);
-  if (cached) groups = {16, 48, 256, 1024};
+  if (cached) {
+    groups = {16, 48, 256};
+    for (const std::int64_t m : {1, 3, 13, 26}) add(m, 1024, 2 * 1024 - m);
+    shapes.back().fill = Fill::kAllLargest;
+  }
   for (const std::int64_t group : groups) {
     for (std::int64_t m = 1; m <= 26; ++m) {
       add(m, group, (1 + m % 4) * group);
