@@ -20,7 +20,7 @@ GTEST_FAILED = re.compile(r"^\[  FAILED  \] (\S+?),? .*\(\d+ ms\)$", re.MULTILIN
 
 class Results(NamedTuple):
     tests: int
-    failed: list[str]
+    failed: list[str]  # a name, with pytest's message behind it
     skipped: list[str]
 
 
@@ -40,7 +40,8 @@ def ctest(case: ElementTree.Element) -> Results:
 
 def pytest(case: ElementTree.Element) -> Results:
     name = f"{case.get('classname')}.{case.get('name')}"
-    failed = [name] if case.find("failure") is not None or case.find("error") is not None else []
+    faults = [*case.findall("failure"), *case.findall("error")]
+    failed = [f"{name}: {' '.join(fault.get('message', '').split())[:500]}" for fault in faults]
     return Results(1, failed, [name] if case.find("skipped") is not None else [])
 
 

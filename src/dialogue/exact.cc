@@ -32,8 +32,8 @@ BigInt RoundedQuotient(const BigInt& n, const BigInt& d) {
 }
 
 double RatioToDouble(const BigInt& n, const BigInt& d) {
-  if (n.is_zero()) return 0.0;
   const bool negative = (n < 0) != (d < 0);
+  if (n.is_zero()) return negative ? -0.0 : 0.0;
   BigInt a = mp::abs(n), b = mp::abs(d);
   // A quotient of 62 or 63 bits, its last bit set if anything was left over.
   const auto size = [](const BigInt& x) { return static_cast<std::int64_t>(BitLength(x)); };

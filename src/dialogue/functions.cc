@@ -176,7 +176,10 @@ Result Lcm(Arithmetic& arithmetic, Arguments x) {
   BigInt result = 1;
   for (const Number& argument : x) {
     MOSSRT_ASSIGN_OR_RETURN(const BigInt value, Whole(argument, "lcm"));
-    if (value.is_zero()) return Number(BigInt(0));
+    if (value.is_zero() || result.is_zero()) {
+      result = 0;  // the arguments that follow must be integers all the same
+      continue;
+    }
     MOSSRT_RETURN_IF_ERROR(arithmetic.Spend(64 * (BitLength(value) + BitLength(result))));
     MOSSRT_RETURN_IF_ERROR(arithmetic.Spend(value, result));
     result = mp::abs(BigInt(result / mp::gcd(result, value) * value));

@@ -85,6 +85,7 @@ TEST(Calculator, Functions) {
   EXPECT_EQ(Value("perm(10, 3)"), "720");
   EXPECT_EQ(Value("gcd(12, -18)"), "6");
   EXPECT_EQ(Value("lcm(4, 6)"), "12");
+  EXPECT_EQ(Value("lcm(0, 6)"), "0");
   EXPECT_EQ(Value("isqrt(10**40)"), "100000000000000000000");
   EXPECT_EQ(Value("max(1, 2.0, 2)"), "2.0");
   EXPECT_EQ(Value("min([3, 1, 2])"), "1");

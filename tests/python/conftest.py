@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 import mossrt
 
@@ -15,6 +17,13 @@ ROOT = Path(__file__).resolve().parents[2]
 MOSS = ROOT / "tests" / "data" / "models" / "moss"  # random weights
 LLAMA = ROOT / "tests" / "data" / "models" / "llama"  # no tokenizer files
 TRAINED = ROOT / "examples" / "tiny-moss" / "model"
+
+# The suite makes the same examples every time; HYPOTHESIS_PROFILE=explore makes new ones.
+# A busy machine is no finding.
+LENIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile("suite", LENIENT, derandomize=True)
+settings.register_profile("explore", LENIENT)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 
 @functools.cache

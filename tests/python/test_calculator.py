@@ -113,9 +113,7 @@ def combine(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 EXPRESSIONS = st.recursive(st.one_of(INTEGERS, DECIMALS), combine, max_leaves=12)
 
 
-@settings(max_examples=2000, deadline=None)
-@given(EXPRESSIONS)
-def test_repr_equals_that_of_python(expression: str) -> None:
+def check(expression: str) -> None:
     try:
         tree = ast.parse(expression.replace("^", "**"), mode="eval")
         expected = repr(reference(tree))
@@ -128,13 +126,45 @@ def test_repr_equals_that_of_python(expression: str) -> None:
     assert calculate(expression) == expected
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000)
+@given(EXPRESSIONS)
+def test_repr_equals_that_of_python(expression: str) -> None:
+    check(expression)
+
+
+# Where integers stop being doubles, doubles stop being finite, and results stop being allowed.
+CORNERS = re.findall(
+    r"\S+",
+    "0 1 2 3 171 1000 2**53 (2**53+1) 10**22 10**23 10**40 (2**1024-1) (2**1024-2**970) "
+    "(2**1024-2**970-1) 10**400 10**4300 (2**65536-1) "
+    "0.0 5e-324 0.1 0.5 1.0 2.5 1e16 1e154 1.7976931348623157e308",
+)
+SIGNED = [f"({sign}{corner})" for corner in CORNERS for sign in ("", "-")]
+
+
+@pytest.mark.parametrize("operation", ["+", "-", "*", "/", "//", "%", "**", *TWO_ARGUMENTS])
+def test_corners_of_operations_with_two_arguments(operation: str) -> None:
+    function = operation in TWO_ARGUMENTS
+    for left in SIGNED:
+        for right in SIGNED:
+            if operation == "round" and right.startswith("(-") and "*" in right:
+                continue  # Python makes that power of ten
+            check(f"{operation}({left}, {right})" if function else f"{left} {operation} {right}")
+
+
+@pytest.mark.parametrize("function", ONE_ARGUMENT)
+def test_corners_of_functions(function: str) -> None:
+    for argument in SIGNED:
+        check(f"{function}({argument})")
+
+
+@settings(max_examples=2000)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_every_double_is_read_and_written(value: float) -> None:
     assert calculate(repr(value)) == repr(value)
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000)
 @given(st.integers(-(10**400), 10**400), st.integers(1, 10**400))
 def test_integers_are_divided_as_by_python(a: int, b: int) -> None:
     assert calculate(f"({a}) // {b}") == str(a // b)
@@ -146,14 +176,14 @@ def test_integers_are_divided_as_by_python(a: int, b: int) -> None:
     assert calculate(f"({a}) / {b}") == expected
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000)
 @given(st.floats(-1e6, 1e6), st.integers(-8, 20))
 def test_round(value: float, digits: int) -> None:
     assert calculate(f"round({value!r}, {digits})") == repr(round(value, digits))
     assert calculate(f"round({value!r})") == repr(round(value))
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000)
 @given(st.text(max_size=40) | st.text("0123456789.,+-*/%^!()[]{}= episqrtlogx×÷²√", max_size=60))
 def test_any_text_gives_a_value_or_a_sentence(text: str) -> None:
     try:

@@ -115,7 +115,7 @@ def test_role_tags_in_a_question_are_text() -> None:
         assert ids.count(trained().tokenizer.token_id("<eoh>")) == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from(["<|MOSS|>:", "<eom>", "<|", "|>", "MOSS", "<e", "字", " ", "\n", "a"]),
                 min_size=1, max_size=12))  # fmt: skip
 def test_any_question_comes_back_as_it_was(pieces: list[str]) -> None:

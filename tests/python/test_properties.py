@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reference_data
@@ -116,7 +116,7 @@ def histories(draw: st.DrawFn) -> list[tuple[str, int]]:
     return draw(st.lists(step, min_size=1, max_size=10))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(
     name=st.sampled_from(NAMES),
     dtype=st.sampled_from(DTYPES),

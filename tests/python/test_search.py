@@ -66,7 +66,7 @@ def test_signs_of_the_query_language_are_words(folder: Path) -> None:
     assert search('"Paris" NOT (')[0].startswith("Paris")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(max_size=1500))
 def test_passages_hold_all_text(text: str) -> None:
     pieces = passages(text)
@@ -76,7 +76,7 @@ def test_passages_hold_all_text(text: str) -> None:
     assert len(shorten(text)) <= LONGEST
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=60))
 def test_any_query_is_answered(query: str) -> None:
     search = any_search()

@@ -34,7 +34,7 @@ def linear_text(coefficients: list[Any], names: str, value: Any) -> str:
     return f"{' + '.join(sides)} = {value}"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.integers(2, 5).flatmap(
         lambda n: st.lists(
@@ -58,7 +58,7 @@ def test_linear_systems(rows: list[list[Fraction]]) -> None:
     assert list(lines(solve(text))) == [str(s) for s in symbols]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.decimals(-50, 50, places=2), min_size=6, max_size=6))
 def test_decimal_systems(numbers: list[Any]) -> None:
     a, b, c, d, p, q = numbers
@@ -80,7 +80,7 @@ def polynomial_text(coefficients: list[Any]) -> str:
     return " + ".join(f"({c})x^{i}" for i, c in enumerate(coefficients)) + " = 0"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.tuples(FRACTIONS, FRACTIONS, FRACTIONS.filter(bool)))
 def test_quadratics_are_written_as_by_sympy(coefficients: tuple[Fraction, ...]) -> None:
     x = sympy.Symbol("x")
@@ -91,7 +91,7 @@ def test_quadratics_are_written_as_by_sympy(coefficients: tuple[Fraction, ...]) 
     assert set(got) == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(SMALL, min_size=4, max_size=8))
 def test_higher_degrees(coefficients: list[int]) -> None:
     assume(coefficients[-1] != 0)
@@ -115,7 +115,7 @@ def test_higher_degrees(coefficients: list[int]) -> None:
     assert len(real) == polynomial.sqf_part().count_roots()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(SMALL, min_size=4, max_size=7))
 def test_fifteen_digits_are_right(coefficients: list[int]) -> None:
     polynomial = sympy.Poly(coefficients[::-1], sympy.Symbol("x"))
@@ -125,7 +125,7 @@ def test_fifteen_digits_are_right(coefficients: list[int]) -> None:
     assert got == expected
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(st.text(max_size=40) | st.text("0123456789.,;=+-*/%^()[]xyz e²√", max_size=50))
 def test_any_text_gives_lines_or_a_sentence(text: str) -> None:
     try:

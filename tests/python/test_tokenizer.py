@@ -42,7 +42,7 @@ def test_both_ways(tokenizer: mossrt.Tokenizer, text: str) -> None:
     assert b"".join(tokenizer.token_bytes(int(i)) for i in ids) == text.encode()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text())
 def test_every_text_comes_back(text: str) -> None:
     tokenizer = mossrt.Tokenizer.from_pretrained(MOSS)
@@ -171,7 +171,7 @@ def theirs() -> Any:
 ASSIGNED = st.characters(exclude_categories=("Cs", "Cn"))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=st.text(ASSIGNED))
 def test_ids_equal_those_of_transformers(
     tokenizer: mossrt.Tokenizer, theirs: Any, text: str
