@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 
 from mossrt import _mossrt
 from mossrt._options import to_json
+from mossrt._trace import Token, Trace
+from mossrt.generation import Chunk, Stats
 from mossrt.monitor import Monitor
 from mossrt.plugin import Plugin, Plugins, plugin_table, run_commands
 from mossrt.plugins import calculate
@@ -37,6 +39,7 @@ __all__ = [
     "Event",
     "ParsedCommands",
     "Plugin",
+    "Token",
     "Turn",
     "calculate",
     "parse_commands",
@@ -108,6 +111,11 @@ class Turn:
     altered: int
     cut: Mapping[str, int] = field(default_factory=dict)
     ended: str = ""
+
+    @property
+    def taken_back(self) -> bool:
+        """Whether it ended before there was an answer, and so is no part of the conversation."""
+        return self.ended == "cancelled" and not self.answer
 
 
 def _turn(found: dict[str, Any]) -> Turn:
@@ -188,6 +196,7 @@ class Conversation:
     def _open(self, model: Model, context: int | None, kv_dtype: str | None) -> None:
         self.model = model
         self._unstarted = False
+        self._trace = Trace()
         self._session = model.session(context=context, kv_dtype=kv_dtype)
         self._context = int(self._session.info["context"])
 
@@ -270,7 +279,41 @@ class Conversation:
             self._unstarted = False
         self._chat.send(text)
         self._unstarted = True
+        self._trace = Trace()
         return self._events(monitor)
+
+    def branch(self, index: int, token: int, *, monitor: Monitor | None = None) -> Iterator[Event]:
+        """Writes the last turn anew from `tokens[index]` on, which becomes `token`.
+
+        What came before it stays, results of commands too; events as from `stream`, of the whole.
+        Errors: IndexError; ValueError: no turn has been written here, or the token is unknown.
+        """
+        if not self.tokens:
+            raise ValueError("there is no turn to branch from: none was written since the start")
+        if not 0 <= token < len(self.model.tokenizer):
+            size = len(self.model.tokenizer)
+            raise ValueError(f"token {token} is not one of the tokenizer's {size}")
+        return self._once_more(self._trace.branch(index, token), monitor)
+
+    def again(self, *, monitor: Monitor | None = None) -> Iterator[Event]:
+        """Writes the last turn anew; where tokens are drawn at random, others are drawn.
+
+        Events as from `stream`. Errors: ValueError: there is no turn.
+        """
+        options = {one.key: one.value for one in self.model.generation_options(**self._generation)}
+        sample = self._trace.sample
+        sample = options["sample_index"] if sample is None else sample
+        return self._once_more(Trace(sample + 1), monitor)
+
+    def _once_more(self, trace: Trace, monitor: Monitor | None) -> Iterator[Event]:
+        turn = self.turn
+        if turn is None:
+            raise ValueError("there is no turn that could be written anew")
+        if not turn.taken_back:
+            self._chat.undo()
+        events = self.stream(turn.human, monitor=monitor)
+        self._trace = trace
+        return events
 
     def _events(self, monitor: Monitor | None) -> Iterator[Event]:
         self._unstarted = False
@@ -283,7 +326,9 @@ class Conversation:
                 if action == "generate":
                     yield from self._generate(keep, add, monitor)
                 else:
-                    results = run_commands(self._chat.commands(), self._plugins)
+                    results = self._trace.results(
+                        lambda: run_commands(self._chat.commands(), self._plugins)
+                    )
                     for index, result in enumerate(results):
                         self._chat.set_result(index, result)
                     self._chat.end_commands()
@@ -294,21 +339,37 @@ class Conversation:
     def _generate(
         self, keep: int, add: NDArray[np.int32], monitor: Monitor | None
     ) -> Iterator[Event]:
+        self._trace.open()
+        while (old := self._trace.next_repeated()) is not None:
+            if not (yield from self._take(old)):
+                return
+            _, keep, add = self._chat.next(self._session.tokens)
         self._session.rewind(keep)
         options: dict[str, Any] = {**self._generation, "eos_token_id": self._chat.stop_ids()}
+        if self._trace.sample is not None:
+            options["sample_index"] = self._trace.sample
         with self._session.stream(add if len(add) else None, monitor=monitor, **options) as stream:
-            for chunk in stream:
-                more = chunk.token is None or self._chat.push(chunk.token)
-                if more and chunk.finish_reason is not None:
-                    self._chat.end(chunk.finish_reason)
-                    more = False
-                yield from self._taken()
-                if not more:
-                    return
+            try:
+                for chunk in stream:
+                    if not (yield from self._take(chunk)):
+                        return
+            finally:
+                self._trace.took(stream.stats)
+
+    def _take(self, chunk: Chunk) -> Generator[Event, None, bool]:
+        """Whether this generation goes on."""
+        self._trace.add(chunk)
+        more = chunk.token is None or self._chat.push(chunk.token)
+        if more and chunk.finish_reason is not None:
+            self._chat.end(chunk.finish_reason)
+            more = False
+        yield from self._taken()
+        return more
 
     def _taken(self) -> Iterator[Event]:
         while (event := self._chat.take_event()) is not None:
             kind, text, numbers = event
+            self._trace.name(kind)
             yield Event(kind, text, tuple(numbers))
 
     def _break_off(self) -> None:
@@ -317,12 +378,23 @@ class Conversation:
             self._chat.end("cancelled")
         elif action == "run_commands":
             self._chat.undo()
+            self._trace = Trace()
 
     @property
     def turn(self) -> Turn | None:
         """The last turn."""
         found = json.loads(self._chat.turn())
         return None if found is None else _turn(found)
+
+    @property
+    def tokens(self) -> tuple[Token, ...]:
+        """What the model wrote in the last turn; none after `load` and `undo`."""
+        return self._trace.tokens
+
+    @property
+    def stats(self) -> Stats:
+        """Counts and times of the last turn, all its generations together."""
+        return self._trace.stats
 
     @property
     def ids(self) -> NDArray[np.int32]:
@@ -342,6 +414,7 @@ class Conversation:
 
     def undo(self) -> bool:
         """Takes back the last turn; False if there is none."""
+        self._trace = Trace()
         return self._chat.undo()
 
     def save(self, path: str | os.PathLike[str]) -> None:
