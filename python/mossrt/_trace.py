@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from mossrt.generation import Chunk, Stats, TopToken
-from mossrt.plugin import PlainResult
 
+R = TypeVar("R")  # results as the conversation has them
 # Events of what the model writes.
 WRITTEN = ("thought", "command", "answer", "citation")
 
@@ -35,13 +36,13 @@ class Trace:
         self,
         sample: int | None = None,
         repeat: Sequence[Chunk] = (),
-        results: Sequence[list[PlainResult]] = (),
+        results: Sequence[Any] = (),
     ) -> None:
         self.sample = sample  # the option sample_index, where it is not the conversation's
         self._repeat = list(repeat)
         self._old_results = list(results)
         self._parts: list[tuple[str, list[Chunk]]] = []
-        self._results: list[tuple[int, list[PlainResult]]] = []  # after so many steps
+        self._results: list[tuple[int, Any]] = []  # after so many steps
         self._stats: list[Stats] = []
 
     def open(self) -> None:
@@ -61,8 +62,8 @@ class Trace:
         """The next step that is to be repeated."""
         return self._repeat.pop(0) if self._repeat else None
 
-    def results(self, run: Callable[[], list[PlainResult]]) -> list[PlainResult]:
-        """Those that are to be repeated, or else what `run` gives."""
+    def results(self, run: Callable[[], R]) -> R:
+        """Of commands: those that are to be repeated, or else what `run` gives."""
         found = self._old_results.pop(0) if self._old_results else run()
         self._results.append((len(self._steps()), found))
         return found
