@@ -81,9 +81,7 @@ def test_a_branch_keeps_what_came_before() -> None:
         # The same as a model says after exactly these ids.
         ids = one.ids.tolist()
         answer = [token.token for token in one.tokens[at:]]
-        start = next(
-            i for i in range(len(before), len(ids)) if ids[i : i + len(answer)] == answer
-        )
+        start = next(i for i in range(len(before), len(ids)) if ids[i : i + len(answer)] == answer)
         end = trained().tokenizer.token_id("<eom>")
         rest = trained().generate(ids[: start + 2], do_sample=False, eos_token_id=[end])
         assert rest.ids.tolist() == answer[2:]
