@@ -168,6 +168,8 @@ def test_plugins_by_options(tmp_path: Path) -> None:
     assert plugins_of("--plugin", f"Count={tool}:count", "--no-plugins") == "['Count']"
     assert plugins_of("--plugin", "Calculate=math:sqrt") == "['Solve', 'Calculate']"
     assert plugins_of("--profile", "readme") == "[]"
+    # Too little room is no reason to leave plugins out.
+    assert "tokens" in run(*GREEDY, "--context", 150, stdin="Hello!", code=1)[1]
     # What fails is told in a line.
     tool.write_text("def fails(text):\n    raise OSError('no network')\n")
     out, err = run(*GREEDY, "--plugin", f"Calculate={tool}:fails", stdin="What is 12 * 34?")

@@ -139,6 +139,16 @@ def test_long_lines_break_between_words(start: Start) -> None:
     terminal.wait(lambda seen: idle(seen) and "Paris" in seen)
 
 
+def test_chinese_answers_break_between_characters(start: Start) -> None:
+    terminal = start(columns=20)
+    shown = say(terminal, "你好！").splitlines()
+    assert "".join(shown) == "这是闲聊。你好！我是MOSS，很高兴认识你。"
+    assert shown[1:] == ["你好！我是MOSS，很", "高兴认识你。"]
+    terminal.resize(14, 24)
+    terminal.wait(idle)
+    assert say(terminal, "你好！").splitlines()[1:] == ["你好！我是", "MOSS，很高兴", "认识你。"]
+
+
 def test_several_lines_and_pasted_text(start: Start) -> None:
     terminal = start("--profile", "opencompass")
     terminal.type("one")

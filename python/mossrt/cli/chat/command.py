@@ -213,6 +213,8 @@ def _hold(setup: Setup, resume: Path | None, typed: bool, as_json: bool, shown: 
 
     talk: Talk = setup.open() if resume is None else setup.load(resume)
     screen = Screen()
+    if shown.probabilities and not (screen.colours or as_json):
+        common.note("note: probabilities are not shown, since there are no colours here")
     everything = shown.thoughts if shown.thoughts is not None else typed
     renderer = Renderer(screen, everything, shown.probabilities and screen.colours, shown.logs)
     if not typed:

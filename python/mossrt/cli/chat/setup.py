@@ -11,6 +11,7 @@ from mossrt.chat import Conversation, Plugin, ProfileLike
 from mossrt.cli import common
 from mossrt.cli.chat.continuation import Continuation
 from mossrt.cli.chat.talk import Talk
+from mossrt.errors import InvalidArgument
 from mossrt.model import Model
 
 
@@ -50,7 +51,7 @@ class Setup:
         if self.offered:
             try:
                 return self._open([*self.offered, *self.plugins])
-            except ValueError:  # the profile runs no commands, or what is wrong anyway
+            except InvalidArgument:  # the profile runs no commands, or what is wrong anyway
                 pass
         return self._open(self.plugins)
 

@@ -94,6 +94,8 @@ class Wrapped:
         if not self._word:
             return True
         last = self._word[-1][0]
+        if get_cwidth(char) == 0:  # belongs to the character before
+            return False
         if char in _CLOSING or last in _OPENING:
             return False
         return get_cwidth(char) == 2 or get_cwidth(last) == 2
