@@ -14,6 +14,7 @@ from mossrt.cli.chat.render import Renderer
 from mossrt.cli.chat.talk import Talk
 from mossrt.cli.chat.turns import close
 from mossrt.errors import ContextFull
+from mossrt.generation import Stats
 
 
 def messages(whole: bool) -> Iterator[str]:
@@ -50,17 +51,16 @@ def hold(talk: Talk, whole: bool, renderer: Renderer, as_json: bool, stats: bool
         if as_json:
             print_line(turn_json(talk))
         if stats:
-            show_stats(talk)
+            common.note(stats_line(talk.stats))
         if talk.turn is not None and talk.turn.ended == "context_full":
             raise ContextFull("the context is full: the last answer is not whole")
 
 
-def show_stats(talk: Talk) -> None:
-    """One line on stderr."""
-    stats = talk.stats
-    common.note(
-        f"prompt {stats.prompt_tokens} tokens, {stats.prompt_tokens_per_second:.1f} per second; "
-        f"new {stats.new_tokens} tokens, {stats.tokens_per_second:.1f} per second"
+def stats_line(stats: Stats) -> str:
+    """How much was read and written, and how fast."""
+    return (
+        f"read {stats.prompt_tokens} tokens, {stats.prompt_tokens_per_second:.1f} per second; "
+        f"wrote {stats.new_tokens}, {stats.tokens_per_second:.1f} per second"
     )
 
 

@@ -81,6 +81,11 @@ class Renderer:
         self.logs.show(self.screen.note)
         if turn is None or not self.everything:
             return
+        if turn.role_tags or turn.control_tokens:
+            self.screen.note(
+                f"note: {turn.role_tags} role tags and {turn.control_tokens} control tokens in "
+                "message and results were plain text for the model"
+            )
         cited = sorted({number for numbers in turn.citations for number in numbers})
         for number in cited:
             if 0 < number <= len(turn.sources):

@@ -61,6 +61,10 @@ class Screen:
         """To stderr."""
         self.notes.write(text, style if self._note_colours else "")
 
+    def tell(self, text: str, style: str = "") -> None:
+        """What a person has asked for, who may have sent the answers elsewhere: to stderr."""
+        self.aside(text, style)
+
     def note(self, text: str, style: str = DIM) -> None:
         """Lines of their own on stderr."""
         self.fresh_line()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mossrt.cli.chat import why
+from mossrt.cli.chat.piped import stats_line
 
 if TYPE_CHECKING:
     from mossrt.cli.chat.terminal import Terminal
@@ -90,10 +91,7 @@ def _plugins(terminal: Terminal, argument: str) -> None:
 def _stats(terminal: Terminal, argument: str) -> None:
     stats, info = terminal.talk.stats, terminal.talk.info
     if stats.new_tokens:
-        terminal.say(
-            f"last turn: read {stats.prompt_tokens} tokens, {stats.prompt_tokens_per_second:.1f} "
-            f"per second; wrote {stats.new_tokens}, {stats.tokens_per_second:.1f} per second"
-        )
+        terminal.say(f"last turn: {stats_line(stats)}")
     terminal.say(
         f"conversation: {counted(info['turns'])}, {info['tokens']} of {info['context']} tokens"
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mossrt.cli.chat import slash
 from mossrt.cli.chat.keys import unseen_keys
+from mossrt.cli.chat.piped import stats_line
 from mossrt.cli.chat.prompt import Lines, Prompt
 from mossrt.cli.chat.render import SHADES, Renderer
 from mossrt.cli.chat.screen import Screen
@@ -38,7 +39,7 @@ class Terminal:
         self._greet()
         if self.file is not None:
             self.show_last()
-            self.screen.answer("\n")
+            self.screen.tell("\n")
         seen = sys.stdout.isatty() or sys.stderr.isatty()
         prompt = Prompt(list(slash.COMMANDS), self.note, self.screen.colours) if seen else Lines()
         with unseen_keys():
@@ -62,7 +63,7 @@ class Terminal:
             except MemoryError as error:
                 self.screen.error(str(error) or "not enough memory")
             if not self._draft:
-                self.screen.answer("\n")
+                self.screen.tell("\n")
 
     def _obey(self, text: str) -> bool:
         if not text.strip():
@@ -82,12 +83,12 @@ class Terminal:
         """A turn, shown as it happens."""
         play(self.talk, begin, self.renderer)
         if self.stats:
-            slash.COMMANDS["/stats"].run(self, "")
+            self.note(stats_line(self.talk.stats))
 
     def say(self, text: str) -> None:
         """Lines that were asked for."""
         self.screen.fresh_line()
-        self.screen.answer(text + "\n")
+        self.screen.tell(text + "\n")
 
     def note(self, text: str) -> None:
         """A line beside."""
@@ -136,9 +137,9 @@ class Terminal:
         if not self.renderer.probabilities:
             self.note("probabilities are no longer shown")
             return
-        self.screen.answer("probabilities are shown: ")
+        self.screen.tell("probabilities are shown: ")
         for least, style in SHADES:
-            self.screen.answer(f"{100 * least:.0f} % and more  " if least else "less", style)
+            self.screen.tell(f"{100 * least:.0f} % and more  " if least else "less", style)
         self.screen.fresh_line()
 
     def _greet(self) -> None:
@@ -152,4 +153,4 @@ class Terminal:
         for text in info["meta"]["notes"]:
             self.note(f"note: {text}")
         self.note("/help lists the commands, Ctrl-C stops an answer, Ctrl-D ends.")
-        self.screen.answer("\n")
+        self.screen.tell("\n")

@@ -46,10 +46,10 @@ def show_all(screen: Screen, tokenizer: Tokenizer, tokens: tuple[Token, ...]) ->
     for number, (token, text) in enumerate(zip(tokens, texts), 1):
         if token.field != field:
             field = token.field
-            screen.answer(f"{HEADINGS.get(field, 'an empty field')}\n", CYAN)
-        screen.answer(f"{number:4} ")
-        screen.answer(percent(token.logprob), _style(token.logprob))
-        screen.answer(f"  {padded(text, width)}")
+            screen.tell(f"{HEADINGS.get(field, 'an empty field')}\n", CYAN)
+        screen.tell(f"{number:4} ")
+        screen.tell(percent(token.logprob), _style(token.logprob))
+        screen.tell(f"  {padded(text, width)}")
         left = columns - 13 - max(width, get_cwidth(text))
         for rank, other in enumerate(token.top, 1):
             if other.token == token.token:
@@ -58,19 +58,19 @@ def show_all(screen: Screen, tokenizer: Tokenizer, tokens: tuple[Token, ...]) ->
             left -= get_cwidth(shown)
             if left < 0:
                 break
-            screen.answer(shown, DIM)
-        screen.answer("\n")
+            screen.tell(shown, DIM)
+        screen.tell("\n")
     screen.note("/why N shows all alternatives of token N; /branch N K goes on with its K-th")
 
 
 def show_one(screen: Screen, tokenizer: Tokenizer, number: int, token: Token) -> None:
     """All alternatives of one token."""
-    screen.answer(f"token {number}, {quoted(tokenizer, token.token)}\n")
+    screen.tell(f"token {number}, {quoted(tokenizer, token.token)}\n")
     for rank, other in enumerate(token.top, 1):
         mark = "*" if other.token == token.token else " "
-        screen.answer(f"{mark}{rank:3} ")
-        screen.answer(percent(other.logprob), _style(other.logprob))
-        screen.answer(f"  {quoted(tokenizer, other.token)}\n")
+        screen.tell(f"{mark}{rank:3} ")
+        screen.tell(percent(other.logprob), _style(other.logprob))
+        screen.tell(f"  {quoted(tokenizer, other.token)}\n")
     screen.note(f"/branch {number} K writes the turn anew from here with the K-th")
 
 
