@@ -6,7 +6,7 @@ import json
 import math
 import sys
 
-from prompt_toolkit.utils import get_cwidth
+from rich.cells import cell_len
 
 from mossrt.chat import Token
 from mossrt.cli.chat.render import shade
@@ -34,14 +34,14 @@ def percent(logprob: float | None) -> str:
 
 def padded(text: str, width: int) -> str:
     """The text with spaces up to a width on the terminal."""
-    return text + " " * max(0, width - get_cwidth(text))
+    return text + " " * max(0, width - cell_len(text))
 
 
 def show_all(screen: Screen, tokenizer: Tokenizer, tokens: tuple[Token, ...]) -> None:
     """A token a line: number, probability, text, then as many alternatives as fit."""
     columns = terminal_size(sys.stdout).columns - 1
     texts = [quoted(tokenizer, token.token) for token in tokens]
-    width = min(max(map(get_cwidth, texts)), 24)
+    width = min(max(map(cell_len, texts)), 24)
     field = ""
     for number, (token, text) in enumerate(zip(tokens, texts), 1):
         if token.field != field:
@@ -50,12 +50,12 @@ def show_all(screen: Screen, tokenizer: Tokenizer, tokens: tuple[Token, ...]) ->
         screen.tell(f"{number:4} ")
         screen.tell(percent(token.logprob), _style(token.logprob))
         screen.tell(f"  {padded(text, width)}")
-        left = columns - 13 - max(width, get_cwidth(text))
+        left = columns - 13 - max(width, cell_len(text))
         for rank, other in enumerate(token.top, 1):
             if other.token == token.token:
                 continue
             shown = f"  {rank} {quoted(tokenizer, other.token)}{percent(other.logprob)}"
-            left -= get_cwidth(shown)
+            left -= cell_len(shown)
             if left < 0:
                 break
             screen.tell(shown, DIM)

@@ -7,7 +7,7 @@ import shutil
 import unicodedata
 from typing import TextIO
 
-from prompt_toolkit.utils import get_cwidth
+from rich.cells import get_character_cell_size as cells_of
 
 # Must not begin a line, and must not end one.
 _CLOSING = "，。、；：！？）》」』】〉”’…—～·"
@@ -52,7 +52,7 @@ class Wrapped:
             if char == "\n":
                 self._break()
                 continue
-            width = max(get_cwidth(char), 0)
+            width = cells_of(char)
             if self._column + width > limit:
                 if char == " ":
                     self._break()
@@ -88,17 +88,17 @@ class Wrapped:
         self._stream.write(f"\x1b[{width}D\x1b[K")
         self._break()
         for old, old_style in word:
-            self._put(old, max(get_cwidth(old), 0), old_style)
+            self._put(old, cells_of(old), old_style)
 
     def _may_break_before(self, char: str) -> bool:
         if not self._word:
             return True
         last = self._word[-1][0]
-        if get_cwidth(char) == 0:  # belongs to the character before
+        if cells_of(char) == 0:  # belongs to the character before
             return False
         if char in _CLOSING or last in _OPENING:
             return False
-        return get_cwidth(char) == 2 or get_cwidth(last) == 2
+        return cells_of(char) == 2 or cells_of(last) == 2
 
     def _put(self, char: str, width: int, style: str) -> None:
         if self._word and self._may_break_before(char):
