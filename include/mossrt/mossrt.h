@@ -485,6 +485,12 @@ MOSSRT_API mossrt_error* mossrt_chat_stop_ids(const mossrt_chat* c, const int32_
  * also where no end token came, because the model went on as somebody else; may be NULL. */
 MOSSRT_API mossrt_error* mossrt_chat_push(mossrt_chat* c, int32_t token, int32_t* more);
 
+/* Before the first token of a generation, behind processors of your own: with the option
+ * commands=constrained, and where the model is to write commands, makes all tokens impossible that
+ * would leave a line that does not parse; in all other cases it changes nothing. The line ends
+ * within the generation's max_new_tokens and context where they leave room for one. */
+MOSSRT_API mossrt_error* mossrt_chat_constrain(const mossrt_chat* c, mossrt_generation* g);
+
 /* The generation ended without an end token: MOSSRT_FINISH_LENGTH, CONTEXT_FULL, CANCELLED. */
 MOSSRT_API mossrt_error* mossrt_chat_end(mossrt_chat* c, int32_t finish);
 

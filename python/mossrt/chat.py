@@ -150,7 +150,9 @@ class Conversation:
         checkpoint, else in mossrt's own words, and the switch lines of the plugins. `info["meta"]`
         tells which, and its notes what is worth knowing about it.
     on_full: "cut" (old results, then whole old turns) or "error" when the context is full.
-    reserve: tokens kept free for what the model writes. commands: "tolerant" or "strict".
+    reserve: tokens kept free for what the model writes. commands: "tolerant" (all
+        that can be found count), "strict" (only a line without a fault), or "constrained" (the model
+        can write no other line).
     context, kv_dtype: of the session. generation: options of `Model.generate`.
     """
 
@@ -297,6 +299,7 @@ class Conversation:
         self._session.rewind(keep)
         options: dict[str, Any] = {**self._generation, "eos_token_id": self._chat.stop_ids()}
         with self._session.stream(add if len(add) else None, monitor=monitor, **options) as stream:
+            stream._chat = self._chat
             for chunk in stream:
                 more = chunk.token is None or self._chat.push(chunk.token)
                 if more and chunk.finish_reason is not None:

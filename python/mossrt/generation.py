@@ -163,6 +163,7 @@ class Stream(Iterator[Chunk]):
         # Wrong options are found before a long prompt is evaluated.
         self.options = session.model.generation_options(**options)
         self._processors = processor_list(processors)
+        self._chat: _mossrt.Chat | None = None  # a conversation that limits what may be written
         self._watch = Watch(monitor, progress)
         self._monitor = self._watch.monitor
         self._generation: _mossrt.Generation | None = None
@@ -243,6 +244,8 @@ class Stream(Iterator[Chunk]):
         generation = _mossrt.Generation(self._session._session, self._json, self._monitor)
         for processor in self._processors:
             generation.add_processor(processor)
+        if self._chat is not None:
+            generation.constrain(self._chat)
         return generation
 
     def _step(self) -> Chunk:

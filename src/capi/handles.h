@@ -147,6 +147,7 @@ struct mossrt_generation {
   std::shared_ptr<mossrt::capi::MonitorState> monitor;
   std::vector<mossrt::runtime::OptionOrigin> origins;
   std::size_t prompt_tokens = 0;
+  std::int64_t room = 0;  // most tokens that it makes
   double seconds = 0;
   bool started = false;
   mutable mossrt::capi::InUse in_use;

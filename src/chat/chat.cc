@@ -5,6 +5,7 @@
 
 #include "base/status.h"
 #include "chat/chat_impl.h"
+#include "chat/command_mask.h"
 #include "chat/turn_json.h"
 
 namespace mossrt::runtime {
@@ -190,6 +191,25 @@ absl::Status Chat::End(ChatEnd why) {
                  c.spec().end, ", which was put there"));
   if (c.field == Field::kAnswer) c.report().ended = length ? "length" : "context_full";
   return c.CloseField(false);
+}
+
+CommandMask Chat::ConstrainCommands() const {
+  const Impl& c = *impl_;
+  if (c.options.grammar != CommandGrammar::kConstrained || c.action != ChatAction::kGenerate ||
+      c.field != Field::kCommands || !c.profile.RunsCommands()) {
+    return nullptr;
+  }
+  // A profile's lead is what a human's or a plugin's text begins with; only space can be the
+  // model's.
+  const bool blank = c.spec().lead.find_first_not_of(" \n") == std::string::npos;
+  auto state = std::make_shared<const CommandMaskState>(
+      c.encoder.tokenizer(), c.encoder.EndId(c.spec()),
+      CommandLines(blank ? c.spec().lead : " ", c.options.plugins, c.options.max_commands,
+                   c.encoder.Markers()),
+      c.stream->bytes());
+  return
+      [state = std::move(state)](std::span<const std::int32_t> written, std::int64_t left,
+                                 std::span<float> logits) { state->Apply(written, left, logits); };
 }
 
 std::span<const Command> Chat::commands() const {

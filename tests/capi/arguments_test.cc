@@ -303,6 +303,8 @@ std::multimap<std::string, NullCase> NullCases() {
         [] { return mossrt_chat_next(chat, &kId, 1, nullptr, &size, &ids_view, &size); }}},
       {"mossrt_chat_eval", {"c ", [] { return mossrt_chat_eval(nullptr, session, nullptr); }}},
       {"mossrt_chat_eval", {"s ", [] { return mossrt_chat_eval(chat, nullptr, nullptr); }}},
+      {"mossrt_chat_constrain", {"c ", [] { return mossrt_chat_constrain(nullptr, generation); }}},
+      {"mossrt_chat_constrain", {"g ", [] { return mossrt_chat_constrain(chat, nullptr); }}},
       {"mossrt_chat_set_options", {"c ", [] { return mossrt_chat_set_options(nullptr, options); }}},
       {"mossrt_chat_set_options", {"o ", [] { return mossrt_chat_set_options(chat, nullptr); }}},
       {"mossrt_chat_stop_ids",

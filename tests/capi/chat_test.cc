@@ -148,6 +148,49 @@ TEST(Chat, AnswersThatAreCutShort) {
   EXPECT_EQ(turn["repairs"].size(), 1u);
 }
 
+TEST(Chat, ConstrainedCommands) {
+  mossrt::Session session = Trained().CreateSession();
+  for (const char* commands : {"strict", "constrained"}) {
+    mossrt::Chat chat(Trained().Tokenizer(),
+                      {.plugins = {{"Calculate"}}, .meta = "", .commands = commands});
+    const Json turn = Json::parse(
+        chat.Say(session, "What is 6 * 7?", {{"Calculate", Multiply}}, {.do_sample = false}));
+    EXPECT_EQ(turn["commands_text"], "Calculate(\"6*7\")");
+    EXPECT_EQ(turn["answer"], "The result is 42.");
+  }
+  int wrong = 0;
+  for (std::uint64_t seed = 0; seed < 5; ++seed) {
+    for (const char* commands : {"tolerant", "constrained"}) {
+      mossrt::Chat chat(Trained().Tokenizer(),
+                        {.plugins = {{"Calculate"}}, .meta = "", .commands = commands});
+      const Json turn = Json::parse(
+          chat.Say(session, "What is 6 * 7?", {{"Calculate", Multiply}},
+                   {.max_new_tokens = 25, .do_sample = true, .temperature = 20, .seed = seed}));
+      const std::string text = turn["commands_text"];
+      const bool strict = Json::parse(mossrt::Chat::ParseCommands(text, true))["strict"];
+      wrong += strict ? 0 : 1;
+      EXPECT_TRUE(strict || std::string_view(commands) == "tolerant") << text;
+    }
+  }
+  EXPECT_GT(wrong, 0) << "the model was not hot enough to show anything";
+}
+
+TEST(Chat, ConstraintsComeBeforeTheFirstToken) {
+  mossrt::Session session = Trained().CreateSession();
+  mossrt::Chat chat(Trained().Tokenizer(), {.plugins = {{"Calculate"}}});
+  chat.Send("What is 6 * 7?");
+  chat.Eval(session);
+  mossrt::Generation generation = session.Generate();
+  chat.Constrain(generation);
+  generation.Next();
+  try {
+    chat.Constrain(generation);
+    FAIL() << "a generation that runs took a processor";
+  } catch (const mossrt::Error& e) {
+    EXPECT_EQ(e.code(), mossrt::Code::kState) << e.what();
+  }
+}
+
 TEST(Chat, RenderAndParse) {
   const mossrt::Tokenizer tokenizer = Trained().Tokenizer();
   const auto ids =

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import re
 import threading
 import time
 from pathlib import Path
@@ -316,3 +317,34 @@ def test_pickling_is_refused() -> None:
 
     with talk() as conversation, pytest.raises(TypeError, match="save"):
         pickle.dumps(conversation)
+
+
+COMMANDS_LINE = re.compile(
+    r'<\|Commands\|>: (None|(Calculate|Search)\("[^"]+"\)(, (Calculate|Search)\("[^"]+"\)){0,1})<eoc>'
+)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_constrained_commands_of_a_model_out_of_its_mind(seed: int) -> None:
+    plugins = {"Calculate": str.upper, "Search": str.lower}
+    wild = {"do_sample": True, "temperature": 30.0, "top_p": 1.0, "seed": seed}
+    with Conversation(
+        trained(), plugins=plugins, meta="", commands="constrained", max_commands=2,
+        max_new_tokens=30, **wild,
+    ) as conversation:  # fmt: skip
+        conversation.send("What is 12 * 34?")
+        assert COMMANDS_LINE.search(conversation.render()), conversation.render()
+
+
+def test_constraints_leave_a_good_line_alone() -> None:
+    questions = [json.loads(line) for line in HELDOUT.read_text(encoding="utf-8").splitlines()]
+    asked = [q for q in questions if q["form"] == "plugin"][::40]
+    assert len(asked) > 8
+    for question in asked:
+        turns = []
+        for commands in ("tolerant", "constrained"):
+            plugins = {"Calculate": calculate, "Solve": mossrt.plugins.solve}
+            with talk(meta=question["meta"], commands=commands, plugins=plugins) as conversation:
+                turns.append(conversation.send(question["question"]))
+        assert turns[0].commands == turns[1].commands
+        assert turns[0].answer == turns[1].answer

@@ -154,6 +154,10 @@ class Chat {
   void Eval(Session& session, Monitor* monitor = nullptr) const {
     detail::Check(mossrt_chat_eval(get(), session.get(), Monitor::Get(monitor)));
   }
+  // Before the generation's first Next(): see the option "commands".
+  void Constrain(Generation& generation) const {
+    detail::Check(mossrt_chat_constrain(get(), generation.handle_.get()));
+  }
   // Ids that end what the model writes.
   std::vector<std::int32_t> StopIds() const {
     const std::int32_t* ids = nullptr;
@@ -211,6 +215,7 @@ class Chat {
     GenerateOptions with_ends = options;
     with_ends.eos_token_id = StopIds();
     Generation generation = session.Generate(with_ends, monitor);
+    Constrain(generation);
     for (bool more = true; more;) {
       const auto chunk = generation.Next();
       if (!chunk) return;
