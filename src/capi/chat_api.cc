@@ -157,7 +157,9 @@ mossrt_error* mossrt_chat_end(mossrt_chat* c, int32_t finish) {
       case MOSSRT_FINISH_CONTEXT_FULL:
         return ChatStatus(c->chat->End(ChatEnd::kContextFull));
       case MOSSRT_FINISH_CANCELLED:
-        return ChatStatus(c->chat->End(ChatEnd::kCancelled));
+        MOSSRT_RETURN_IF_ERROR(ChatStatus(c->chat->End(ChatEnd::kCancelled)));
+        c->results.clear();
+        return absl::OkStatus();
       default:
         return absl::InvalidArgumentError(
             Cat("finish must say why no token came: MOSSRT_FINISH_LENGTH, STOP_STRING, "

@@ -167,19 +167,28 @@ absl::StatusOr<bool> Chat::Push(std::int32_t token) {
   return false;
 }
 
+void Chat::Impl::TakeBack() {
+  Repaired("was cancelled before there was an answer: the turn was taken back");
+  report().ended = "cancelled";
+  lost = std::move(report());
+  transcript.turns.pop_back();
+  action = ChatAction::kDone;
+  stream.reset();
+  Rebuild();
+}
+
 absl::Status Chat::End(ChatEnd why) {
   Impl& c = *impl_;
+  const bool cancelled = why == ChatEnd::kCancelled;
+  if (cancelled && c.action == ChatAction::kRunCommands) {
+    c.TakeBack();
+    return absl::OkStatus();
+  }
   if (c.action != ChatAction::kGenerate) return NotNow("ending a generation", c.action);
-  if (why == ChatEnd::kCancelled) {
+  if (cancelled) {
     c.stream->Finish(false);
     if (c.field != Field::kAnswer || c.stream->text().empty()) {
-      c.Repaired("was cancelled before there was an answer: the turn was taken back");
-      c.report().ended = "cancelled";
-      c.lost = std::move(c.report());
-      c.transcript.turns.pop_back();
-      c.action = ChatAction::kDone;
-      c.stream.reset();
-      c.Rebuild();
+      c.TakeBack();
       return absl::OkStatus();
     }
     c.Repaired(Cat("was cancelled: ", c.spec().end, " was put behind what had come"));
@@ -235,6 +244,7 @@ bool Chat::TakeEvent(ChatEvent* event) {
   return true;
 }
 
+const std::vector<std::string>& Chat::plugins() const { return impl_->options.plugins; }
 std::span<const std::int32_t> Chat::ids() const { return impl_->ids; }
 std::span<const std::int32_t> Chat::stop_ids() const { return impl_->encoder.stop_ids(); }
 

@@ -90,6 +90,7 @@ class Chat {
   // A token that the model wrote, the one that ended it included. False: this generation is over,
   // also where no end token came, because the model went on as somebody else.
   absl::StatusOr<bool> Push(std::int32_t token);
+  // kCancelled also where results are awaited: a turn without an answer is taken back.
   absl::Status End(ChatEnd why);
   // For the generation that is wanted now, if it is one of commands and the grammar is
   // kConstrained; else empty. It is independent of the chat; the tokenizer must outlive it.
@@ -108,6 +109,7 @@ class Chat {
   bool Undo();
   std::string TurnJson() const;  // about the last turn, see docs/conversation.md; "null": none
   std::string InfoJson() const;
+  const std::vector<std::string>& plugins() const;  // names of commands that run
   // Between turns only.
   absl::StatusOr<std::string> Save() const;
 

@@ -43,7 +43,7 @@ struct Snippet {
 // What a plugin gave for one command.
 struct CommandResult {
   bool ok = false;                  // false: "No result."
-  std::string text{};               // of all commands but Search
+  std::string text{};               // of a Search: its only snippet
   std::vector<Snippet> snippets{};  // of Search, best first
 };
 
