@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import functools
 import json
 import logging
 import re
+import signal
 import threading
 import time
 from pathlib import Path
@@ -19,6 +21,7 @@ from hypothesis import strategies as st
 import mossrt
 from conftest import TRAINED
 from mossrt.chat import Conversation, Plugin, parse_commands, render
+from mossrt.plugins._plugin import run_commands
 
 HELDOUT = TRAINED.parent / "heldout.jsonl"
 
@@ -184,6 +187,64 @@ def test_cancelled_by_a_monitor() -> None:
         turn = conversation.send("What is 12 * 34?", monitor=monitor)
         assert turn.ended == "cancelled"
         assert len(conversation.ids) == 0
+
+
+def test_a_cancel_while_plugins_run() -> None:
+    monitor = mossrt.Monitor()
+    gate = threading.Event()
+
+    def waits(expression: str) -> str:
+        monitor.cancel()
+        gate.wait(600)
+        return "1"
+
+    slow = Plugin("Calculate", waits, "waits for ever", timeout=600)
+    try:
+        with talk(meta="", plugins=[slow]) as conversation:
+            turn = conversation.send("What is 12 * 34?", monitor=monitor)
+            assert not gate.is_set()
+            assert turn.ended == "cancelled"
+            assert [command.argument for command in turn.commands] == ["12*34"]
+            assert len(conversation.ids) == 0
+            assert conversation.info["attached"] == [
+                {"name": "Calculate", "description": "waits for ever", "timeout": 600}
+            ]
+            assert monitor.cancelled
+    finally:
+        gate.set()
+
+
+def test_ctrl_c_while_plugins_run() -> None:
+    gate = threading.Event()
+
+    def interrupts(expression: str) -> str:
+        _thread.interrupt_main()
+        gate.wait(600)
+        return "1"
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with talk(meta="", plugins=[Plugin("Calculate", interrupts, timeout=600)]) as conversation:
+            with pytest.raises(KeyboardInterrupt):
+                conversation.send("What is 12 * 34?")
+            turn = conversation.turn
+            assert turn is not None
+            assert turn.ended == "cancelled"
+            assert len(conversation.ids) == 0
+    finally:
+        gate.set()
+        signal.signal(signal.SIGINT, before)
+
+
+def test_four_plugins_side_by_side() -> None:
+    together = threading.Barrier(4)
+
+    def meets(argument: str) -> str:
+        together.wait(60)
+        return argument
+
+    commands = [("Meet", str(number)) for number in range(4)]
+    assert run_commands(commands, {"Meet": Plugin("Meet", meets, timeout=120)}) == [*"0123"]
 
 
 def test_undo_and_save(tmp_path: Path) -> None:
