@@ -15,19 +15,19 @@ import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mossrt import _mossrt
+from mossrt._closing import Closing
 from mossrt._options import to_json
 from mossrt._trace import Token, Trace
 from mossrt.generation import Chunk, Stats
 from mossrt.monitor import Monitor
-from mossrt.plugin import Plugin, Plugins, plugin_table, run_commands
-from mossrt.plugins import calculate
+from mossrt.plugins import Plugin, calculate
+from mossrt.plugins._plugin import Plugins, plugin_table, run_commands
 from mossrt.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _profile_options(profile: ProfileLike) -> dict[str, object]:
     return {"profile_json": json.dumps(dict(profile), ensure_ascii=False)}
 
 
-class Conversation:
+class Conversation(Closing):
     """A conversation with a model; one call at a time.
 
     profile: "moss-plugin" (default where there are plugins), "moss" (default otherwise), "readme",
@@ -158,7 +158,9 @@ class Conversation:
         checkpoint, else in mossrt's own words, and the switch lines of the plugins. `info["meta"]`
         tells which, and its notes what is worth knowing about it.
     on_full: "cut" (old results, then whole old turns) or "error" when the context is full.
-    reserve: tokens kept free for what the model writes. commands: "tolerant" or "strict".
+    reserve: tokens kept free for what the model writes. commands: "tolerant" (all
+        that can be found count), "strict" (only a line without a fault), or "constrained" (the model
+        can write no other line).
     context, kv_dtype: of the session. generation: options of `Model.generate`.
     """
 
@@ -241,17 +243,6 @@ class Conversation:
             )
         return talk
 
-    def __enter__(self) -> Conversation:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """Frees the session."""
         self._session.close()
@@ -270,7 +261,8 @@ class Conversation:
     def stream(self, text: str, *, monitor: Monitor | None = None) -> Iterator[Event]:
         """Says something; events come as they happen, and `turn` tells the whole afterwards.
 
-        Leaving the loop, Ctrl-C or cancelling the monitor ends the turn: an answer stays as far as
+        Leaving the loop, Ctrl-C or cancelling the monitor ends the turn, also while plugins run
+        (see `mossrt.chat.Plugin`): an answer stays as far as
         it came, a turn without one is taken back.
         Errors: mossrt.ContextFull: it does not fit; nothing has changed then. ValueError.
         """
@@ -327,8 +319,12 @@ class Conversation:
                     yield from self._generate(keep, add, monitor)
                 else:
                     results = self._trace.results(
-                        lambda: run_commands(self._chat.commands(), self._plugins)
+                        lambda: run_commands(self._chat.commands(), self._plugins, monitor)
                     )
+                    if results is None:
+                        self._chat.end("cancelled")
+                        yield from self._taken()
+                        continue
                     for index, result in enumerate(results):
                         self._chat.set_result(index, result)
                     self._chat.end_commands()
@@ -349,6 +345,7 @@ class Conversation:
         if self._trace.sample is not None:
             options["sample_index"] = self._trace.sample
         with self._session.stream(add if len(add) else None, monitor=monitor, **options) as stream:
+            stream._chat = self._chat
             try:
                 for chunk in stream:
                     if not (yield from self._take(chunk)):
@@ -373,12 +370,8 @@ class Conversation:
             yield Event(kind, text, tuple(numbers))
 
     def _break_off(self) -> None:
-        action = self._chat.next([])[0]
-        if action == "generate":
+        if self._chat.next([])[0] != "done":
             self._chat.end("cancelled")
-        elif action == "run_commands":
-            self._chat.undo()
-            self._trace = Trace()
 
     @property
     def turn(self) -> Turn | None:
@@ -408,8 +401,13 @@ class Conversation:
     @property
     def info(self) -> dict[str, Any]:
         """profile, plugins, meta (text, source, notes, tokens, ...), tokens, context, reserve,
-        on_full, turns (human, answer, tokens, results_dropped, ended)."""
+        on_full, turns (human, answer, tokens, results_dropped, ended), attached (name, description,
+        timeout)."""
         info: dict[str, Any] = json.loads(self._chat.info())
+        info["attached"] = [
+            {"name": one.name, "description": one.description, "timeout": one.timeout}
+            for one in self._plugins.values()
+        ]
         return info
 
     def undo(self) -> bool:

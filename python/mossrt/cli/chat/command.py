@@ -107,7 +107,8 @@ def run(
     commands: Annotated[
         str,
         typer.Option(
-            help="How the model's commands are read: tolerant or strict.", rich_help_panel=PLUGINS
+            help="The model's commands: tolerant or strict reading, or constrained writing.",
+            rich_help_panel=PLUGINS,
         ),
     ] = "tolerant",
     max_commands: Annotated[
