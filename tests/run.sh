@@ -40,7 +40,7 @@ JOBS=$(nproc)
 # shellcheck source=tests/setup_debian.sh
 source tests/setup_debian.sh
 
-TEST_PACKAGES=("${BUILD_PACKAGES[@]}" git ccache libgtest-dev googletest libbenchmark-dev libblis4 valgrind binutils
+TEST_PACKAGES=("${BUILD_PACKAGES[@]}" git ccache libgtest-dev googletest libbenchmark-dev libblis4 valgrind binutils tmux
   clang libclang-rt-14-dev clang-format shellcheck g++-aarch64-linux-gnu qemu-user)
 
 install_torch() {

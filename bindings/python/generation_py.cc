@@ -59,6 +59,8 @@ class PyGeneration {
         });
   }
 
+  void Constrain(const Chat& chat) { chat.Constrain(generation_); }
+
   std::string Info() const { return generation_.Info(); }
 
  private:
@@ -74,6 +76,7 @@ void BindGeneration(py::module_& module) {
            py::arg("session"), py::arg("options_json"), py::arg("monitor"))
       .def("next", &PyGeneration::Next)
       .def("add_processor", &PyGeneration::AddProcessor, py::arg("function"))
+      .def("constrain", &PyGeneration::Constrain, py::arg("chat"))
       .def("info", &PyGeneration::Info);
 }
 

@@ -22,7 +22,8 @@
  *              freed none of its threads is left. In a child after fork, handles that no call was
  *              using work on threads started there.
  *   Callbacks  get the `user` pointer given with them, run on the calling thread and only during a
- *              call (log functions on any thread). A negative return ends the call with
+ *              call (log functions on any thread, plugins of a conversation on threads of their
+ *              own, which may outlast the call). A negative return ends the call with
  *              MOSSRT_E_CALLBACK, and mossrt_error_callback_code gives that number back.
  *   Numbers    float32 rows, token ids int32. `stride` is the distance of two rows in values.
  *   Silence    Nothing is printed; see mossrt_set_log.
@@ -83,9 +84,10 @@
 #define MOSSRT_OPTIONS_CHAT 8      /* mossrt_chat_create, mossrt_chat_load, mossrt_chat_render */
 
 /* What a conversation wants next. */
-#define MOSSRT_CHAT_DONE 0         /* no turn is open: mossrt_chat_send */
-#define MOSSRT_CHAT_GENERATE 1     /* tokens: mossrt_chat_push, mossrt_chat_end */
-#define MOSSRT_CHAT_RUN_COMMANDS 2 /* results: mossrt_chat_set_result, mossrt_chat_end_commands */
+#define MOSSRT_CHAT_DONE 0     /* no turn is open: mossrt_chat_send */
+#define MOSSRT_CHAT_GENERATE 1 /* tokens: mossrt_chat_push, mossrt_chat_end */
+#define MOSSRT_CHAT_RUN_COMMANDS \
+  2 /* results: mossrt_chat_run_commands, or set_result and end_commands */
 
 /* Events of a turn. The text of an answer is its answer and citation events, joined. */
 #define MOSSRT_CHAT_EVENT_NONE 0
@@ -127,7 +129,8 @@ typedef struct mossrt_sampler mossrt_sampler;
 typedef struct mossrt_generation mossrt_generation;
 typedef struct mossrt_backend mossrt_backend;
 typedef struct mossrt_chat mossrt_chat;
-typedef struct mossrt_weight mossrt_weight; /* lives during one call of a pack function */
+typedef struct mossrt_plugin_call mossrt_plugin_call; /* lives during one call of a plugin */
+typedef struct mossrt_weight mossrt_weight;           /* lives during one call of a pack function */
 
 typedef void (*mossrt_log_fn)(void* user, int32_t level, const char* text, size_t len);
 /* `size` bytes aligned to `alignment` (a power of two, at most 64), or NULL. Neither throws. */
@@ -143,6 +146,13 @@ typedef int32_t (*mossrt_logits_fn)(void* user, const int32_t* ids, size_t n_ids
 typedef int32_t (*mossrt_hook_fn)(void* user, const char* name, int32_t layer,
                                   int64_t first_position, float* values, size_t rows, size_t cols,
                                   size_t stride);
+/* The result of one command, given by mossrt_plugin_set_text or mossrt_plugin_add_snippet. argument
+ * is what stands between the command's quotes. A negative return, and giving nothing, are
+ * failures. */
+typedef int32_t (*mossrt_plugin_fn)(void* user, const char* argument, size_t len,
+                                    mossrt_plugin_call* call);
+/* Frees what a user pointer points to. */
+typedef void (*mossrt_destroy_fn)(void* user);
 /* A piece of generated text (whole code points, may be empty) and the token that released it
  * (-1: none, at the end). */
 typedef int32_t (*mossrt_text_fn)(void* user, const char* text, size_t len, int32_t token);
@@ -485,7 +495,14 @@ MOSSRT_API mossrt_error* mossrt_chat_stop_ids(const mossrt_chat* c, const int32_
  * also where no end token came, because the model went on as somebody else; may be NULL. */
 MOSSRT_API mossrt_error* mossrt_chat_push(mossrt_chat* c, int32_t token, int32_t* more);
 
-/* The generation ended without an end token: MOSSRT_FINISH_LENGTH, CONTEXT_FULL, CANCELLED. */
+/* Before the first token of a generation, behind processors of your own: with the option
+ * commands=constrained, and where the model is to write commands, makes all tokens impossible that
+ * would leave a line that does not parse; in all other cases it changes nothing. The line ends
+ * within the generation's max_new_tokens and context where they leave room for one. */
+MOSSRT_API mossrt_error* mossrt_chat_constrain(const mossrt_chat* c, mossrt_generation* g);
+
+/* The generation ended without an end token: MOSSRT_FINISH_LENGTH, CONTEXT_FULL, CANCELLED.
+ * CANCELLED also where results are awaited: a turn that has no answer is taken back. */
 MOSSRT_API mossrt_error* mossrt_chat_end(mossrt_chat* c, int32_t finish);
 
 /* Takes the next event (MOSSRT_CHAT_EVENT_*); text is whole code points and never a part of a
@@ -512,6 +529,45 @@ MOSSRT_API mossrt_error* mossrt_chat_add_snippet(mossrt_chat* c, size_t index, c
 /* All results are set. MOSSRT_E_CONTEXT_FULL if they do not fit; set shorter ones then. */
 MOSSRT_API mossrt_error* mossrt_chat_end_commands(mossrt_chat* c);
 
+/* Attaches a function to a command that the option plugins names; one of that name is replaced.
+ * description: for people, may be NULL. timeout: seconds, more than 0.
+ * fn runs on a thread of the library's, several at once where a turn has several commands of its
+ * name. One that takes too long, or whose turn is cancelled, is no longer waited for and may run on
+ * after mossrt_chat_run_commands and mossrt_chat_free have returned; user must live until then.
+ * destroy (may be NULL) is called once, when nothing uses user any more: by the call that replaces
+ * the plugin or frees the conversation, or on the thread that runs late. On an error it is not
+ * called. */
+MOSSRT_API mossrt_error* mossrt_chat_add_plugin(mossrt_chat* c, const char* name,
+                                                const char* description, double timeout,
+                                                mossrt_plugin_fn fn, void* user,
+                                                mossrt_destroy_fn destroy);
+
+/* Attaches a plugin that the library brings: "Calculate" or "Solve". */
+MOSSRT_API mossrt_error* mossrt_chat_add_builtin_plugin(mossrt_chat* c, const char* name);
+
+/* Where commands wait for results: runs the attached plugins of those that have none yet, side by
+ * side, and ends the commands. Failures become "No result.", and the log tells them in full. m may
+ * be NULL; its stage is "plugins", in commands.
+ * Errors: NOT_FOUND (a command without a plugin), CANCELLED and CALLBACK (nothing has changed; see
+ * mossrt_chat_end), CONTEXT_FULL (the results are set, but too long; see mossrt_chat_end_commands),
+ * STATE. */
+MOSSRT_API mossrt_error* mossrt_chat_run_commands(mossrt_chat* c, mossrt_monitor* m);
+
+/* Inside a plugin: its result. */
+MOSSRT_API mossrt_error* mossrt_plugin_set_text(mossrt_plugin_call* call, const char* text,
+                                                size_t len);
+
+/* Inside a plugin for Search: one more finding, best first; title may be NULL. */
+MOSSRT_API mossrt_error* mossrt_plugin_add_snippet(mossrt_plugin_call* call, const char* title,
+                                                   size_t title_len, const char* text, size_t len);
+
+/* Inside a plugin that is about to fail: why, for the log. */
+MOSSRT_API mossrt_error* mossrt_plugin_set_error(mossrt_plugin_call* call, const char* text,
+                                                 size_t len);
+
+/* Inside a plugin: 0 if nobody waits for its result any more, so that it may end. */
+MOSSRT_API int32_t mossrt_plugin_wanted(const mossrt_plugin_call* call);
+
 /* All tokens of the conversation, as the model sees them. Borrowed. */
 MOSSRT_API mossrt_error* mossrt_chat_ids(const mossrt_chat* c, const int32_t** ids, size_t* n);
 
@@ -521,7 +577,8 @@ MOSSRT_API mossrt_error* mossrt_chat_ids(const mossrt_chat* c, const int32_t** i
 MOSSRT_API mossrt_error* mossrt_chat_turn(const mossrt_chat* c, char** json, size_t* len);
 
 /* JSON: profile, plugins, meta (text, source, notes, tokens, ...), tokens, context, reserve,
- * on_full, turns (human, answer, tokens, results_dropped, ended). */
+ * on_full, turns (human, answer, tokens, results_dropped, ended), attached (name, description,
+ * timeout). */
 MOSSRT_API mossrt_error* mossrt_chat_info(const mossrt_chat* c, char** json, size_t* len);
 
 /* Takes back the open turn, or else the last one. undone: 0 if there is none; may be NULL. */

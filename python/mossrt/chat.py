@@ -12,20 +12,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mossrt import _mossrt
+from mossrt._closing import Closing
 from mossrt._options import to_json
+from mossrt._trace import Token, Trace
+from mossrt.generation import Chunk, Stats
 from mossrt.monitor import Monitor
-from mossrt.plugin import Plugin, Plugins, plugin_table, run_commands
-from mossrt.plugins import calculate
+from mossrt.plugins import Plugin, calculate
+from mossrt.plugins._plugin import Plugins, plugin_table, run_commands
 from mossrt.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ __all__ = [
     "Event",
     "ParsedCommands",
     "Plugin",
+    "Token",
     "Turn",
     "calculate",
     "parse_commands",
@@ -109,6 +112,11 @@ class Turn:
     cut: Mapping[str, int] = field(default_factory=dict)
     ended: str = ""
 
+    @property
+    def taken_back(self) -> bool:
+        """Whether it ended before there was an answer, and so is no part of the conversation."""
+        return self.ended == "cancelled" and not self.answer
+
 
 def _turn(found: dict[str, Any]) -> Turn:
     return Turn(
@@ -140,7 +148,7 @@ def _profile_options(profile: ProfileLike) -> dict[str, object]:
     return {"profile_json": json.dumps(dict(profile), ensure_ascii=False)}
 
 
-class Conversation:
+class Conversation(Closing):
     """A conversation with a model; one call at a time.
 
     profile: "moss-plugin" (default where there are plugins), "moss" (default otherwise), "readme",
@@ -150,7 +158,9 @@ class Conversation:
         checkpoint, else in mossrt's own words, and the switch lines of the plugins. `info["meta"]`
         tells which, and its notes what is worth knowing about it.
     on_full: "cut" (old results, then whole old turns) or "error" when the context is full.
-    reserve: tokens kept free for what the model writes. commands: "tolerant" or "strict".
+    reserve: tokens kept free for what the model writes. commands: "tolerant" (all
+        that can be found count), "strict" (only a line without a fault), or "constrained" (the model
+        can write no other line).
     context, kv_dtype: of the session. generation: options of `Model.generate`.
     """
 
@@ -188,6 +198,7 @@ class Conversation:
     def _open(self, model: Model, context: int | None, kv_dtype: str | None) -> None:
         self.model = model
         self._unstarted = False
+        self._trace = Trace()
         self._session = model.session(context=context, kv_dtype=kv_dtype)
         self._context = int(self._session.info["context"])
 
@@ -232,17 +243,6 @@ class Conversation:
             )
         return talk
 
-    def __enter__(self) -> Conversation:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """Frees the session."""
         self._session.close()
@@ -261,7 +261,8 @@ class Conversation:
     def stream(self, text: str, *, monitor: Monitor | None = None) -> Iterator[Event]:
         """Says something; events come as they happen, and `turn` tells the whole afterwards.
 
-        Leaving the loop, Ctrl-C or cancelling the monitor ends the turn: an answer stays as far as
+        Leaving the loop, Ctrl-C or cancelling the monitor ends the turn, also while plugins run
+        (see `mossrt.chat.Plugin`): an answer stays as far as
         it came, a turn without one is taken back.
         Errors: mossrt.ContextFull: it does not fit; nothing has changed then. ValueError.
         """
@@ -270,7 +271,41 @@ class Conversation:
             self._unstarted = False
         self._chat.send(text)
         self._unstarted = True
+        self._trace = Trace()
         return self._events(monitor)
+
+    def branch(self, index: int, token: int, *, monitor: Monitor | None = None) -> Iterator[Event]:
+        """Writes the last turn anew from `tokens[index]` on, which becomes `token`.
+
+        What came before it stays, results of commands too; events as from `stream`, of the whole.
+        Errors: IndexError; ValueError: no turn has been written here, or the token is unknown.
+        """
+        if not self.tokens:
+            raise ValueError("there is no turn to branch from: none was written since the start")
+        if not 0 <= token < len(self.model.tokenizer):
+            size = len(self.model.tokenizer)
+            raise ValueError(f"token {token} is not one of the tokenizer's {size}")
+        return self._once_more(self._trace.branch(index, token), monitor)
+
+    def again(self, *, monitor: Monitor | None = None) -> Iterator[Event]:
+        """Writes the last turn anew; where tokens are drawn at random, others are drawn.
+
+        Events as from `stream`. Errors: ValueError: there is no turn.
+        """
+        options = {one.key: one.value for one in self.model.generation_options(**self._generation)}
+        sample = self._trace.sample
+        sample = options["sample_index"] if sample is None else sample
+        return self._once_more(Trace(sample + 1), monitor)
+
+    def _once_more(self, trace: Trace, monitor: Monitor | None) -> Iterator[Event]:
+        turn = self.turn
+        if turn is None:
+            raise ValueError("there is no turn that could be written anew")
+        if not turn.taken_back:
+            self._chat.undo()
+        events = self.stream(turn.human, monitor=monitor)
+        self._trace = trace
+        return events
 
     def _events(self, monitor: Monitor | None) -> Iterator[Event]:
         self._unstarted = False
@@ -283,7 +318,13 @@ class Conversation:
                 if action == "generate":
                     yield from self._generate(keep, add, monitor)
                 else:
-                    results = run_commands(self._chat.commands(), self._plugins)
+                    results = self._trace.results(
+                        lambda: run_commands(self._chat.commands(), self._plugins, monitor)
+                    )
+                    if results is None:
+                        self._chat.end("cancelled")
+                        yield from self._taken()
+                        continue
                     for index, result in enumerate(results):
                         self._chat.set_result(index, result)
                     self._chat.end_commands()
@@ -294,35 +335,59 @@ class Conversation:
     def _generate(
         self, keep: int, add: NDArray[np.int32], monitor: Monitor | None
     ) -> Iterator[Event]:
+        self._trace.open()
+        while (old := self._trace.next_repeated()) is not None:
+            if not (yield from self._take(old)):
+                return
+            _, keep, add = self._chat.next(self._session.tokens)
         self._session.rewind(keep)
         options: dict[str, Any] = {**self._generation, "eos_token_id": self._chat.stop_ids()}
+        if self._trace.sample is not None:
+            options["sample_index"] = self._trace.sample
         with self._session.stream(add if len(add) else None, monitor=monitor, **options) as stream:
-            for chunk in stream:
-                more = chunk.token is None or self._chat.push(chunk.token)
-                if more and chunk.finish_reason is not None:
-                    self._chat.end(chunk.finish_reason)
-                    more = False
-                yield from self._taken()
-                if not more:
-                    return
+            stream._chat = self._chat
+            try:
+                for chunk in stream:
+                    if not (yield from self._take(chunk)):
+                        return
+            finally:
+                self._trace.took(stream.stats)
+
+    def _take(self, chunk: Chunk) -> Generator[Event, None, bool]:
+        """Whether this generation goes on."""
+        self._trace.add(chunk)
+        more = chunk.token is None or self._chat.push(chunk.token)
+        if more and chunk.finish_reason is not None:
+            self._chat.end(chunk.finish_reason)
+            more = False
+        yield from self._taken()
+        return more
 
     def _taken(self) -> Iterator[Event]:
         while (event := self._chat.take_event()) is not None:
             kind, text, numbers = event
+            self._trace.name(kind)
             yield Event(kind, text, tuple(numbers))
 
     def _break_off(self) -> None:
-        action = self._chat.next([])[0]
-        if action == "generate":
+        if self._chat.next([])[0] != "done":
             self._chat.end("cancelled")
-        elif action == "run_commands":
-            self._chat.undo()
 
     @property
     def turn(self) -> Turn | None:
         """The last turn."""
         found = json.loads(self._chat.turn())
         return None if found is None else _turn(found)
+
+    @property
+    def tokens(self) -> tuple[Token, ...]:
+        """What the model wrote in the last turn; none after `load` and `undo`."""
+        return self._trace.tokens
+
+    @property
+    def stats(self) -> Stats:
+        """Counts and times of the last turn, all its generations together."""
+        return self._trace.stats
 
     @property
     def ids(self) -> NDArray[np.int32]:
@@ -336,12 +401,18 @@ class Conversation:
     @property
     def info(self) -> dict[str, Any]:
         """profile, plugins, meta (text, source, notes, tokens, ...), tokens, context, reserve,
-        on_full, turns (human, answer, tokens, results_dropped, ended)."""
+        on_full, turns (human, answer, tokens, results_dropped, ended), attached (name, description,
+        timeout)."""
         info: dict[str, Any] = json.loads(self._chat.info())
+        info["attached"] = [
+            {"name": one.name, "description": one.description, "timeout": one.timeout}
+            for one in self._plugins.values()
+        ]
         return info
 
     def undo(self) -> bool:
         """Takes back the last turn; False if there is none."""
+        self._trace = Trace()
         return self._chat.undo()
 
     def save(self, path: str | os.PathLike[str]) -> None:

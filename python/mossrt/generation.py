@@ -8,13 +8,13 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mossrt import _mossrt
+from mossrt._closing import Closing
 from mossrt._options import to_json
 from mossrt.errors import Cancelled
 from mossrt.monitor import Monitor, Progress, Watch
@@ -140,7 +140,7 @@ def processor_list(given: Processors) -> list[LogitsProcessor]:
     return processors
 
 
-class Stream(Iterator[Chunk]):
+class Stream(Iterator[Chunk], Closing):
     """Chunks of one generation, made as they are asked for; see `Model.stream`.
 
     The prompt is evaluated by the first step. Leaving a `with stream:` block, or `close()`, ends it.
@@ -163,6 +163,7 @@ class Stream(Iterator[Chunk]):
         # Wrong options are found before a long prompt is evaluated.
         self.options = session.model.generation_options(**options)
         self._processors = processor_list(processors)
+        self._chat: _mossrt.Chat | None = None  # a conversation that limits what may be written
         self._watch = Watch(monitor, progress)
         self._monitor = self._watch.monitor
         self._generation: _mossrt.Generation | None = None
@@ -191,17 +192,6 @@ class Stream(Iterator[Chunk]):
             self._finish()
         finally:
             self._running.release()
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __iter__(self) -> Stream:
         return self
@@ -243,6 +233,8 @@ class Stream(Iterator[Chunk]):
         generation = _mossrt.Generation(self._session._session, self._json, self._monitor)
         for processor in self._processors:
             generation.add_processor(processor)
+        if self._chat is not None:
+            generation.constrain(self._chat)
         return generation
 
     def _step(self) -> Chunk:

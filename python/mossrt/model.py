@@ -25,7 +25,7 @@ from mossrt.generation import (
     parse_options,
 )
 from mossrt.monitor import Monitor, Progress, Watch
-from mossrt.plugin import Plugins
+from mossrt.plugins._plugin import Plugins
 from mossrt.session import Session
 from mossrt.tokenizer import Ids, Tokenizer
 

@@ -32,6 +32,12 @@ class Monitor:
         if progress is not None and not callable(progress):
             raise TypeError(f"progress must be callable, found {type(progress).__name__}")
         self._monitor = _mossrt.Monitor(progress)
+        self._cancelled = False
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel()` was called."""
+        return self._cancelled
 
     def cancel(self) -> None:
         """Ends the call that uses the monitor within 100 ms, and every later one; from any thread.
@@ -39,6 +45,7 @@ class Monitor:
         `eval` and `from_pretrained` raise `mossrt.Cancelled`; a generation ends with the finish
         reason "cancelled".
         """
+        self._cancelled = True
         self._monitor.cancel()
 
     def __reduce__(self) -> tuple[object, ...]:

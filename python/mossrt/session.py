@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mossrt import _mossrt
+from mossrt._closing import Closing
 from mossrt._options import to_json
 from mossrt.generation import Chunk, Output, Processors, Stream, collect, iterate
 from mossrt.monitor import Monitor, Progress, Watch
@@ -39,7 +39,7 @@ class HookCall:
 HookFn = tuple[int, Callable[[HookCall], None]]  # numbered, so that a function may be set twice
 
 
-class HookHandle:
+class HookHandle(Closing):
     """A hook that is set; `remove()` it, or use it as a context manager."""
 
     def __init__(self, session: Session, place: tuple[str, int], fns: list[HookFn]) -> None:
@@ -54,15 +54,8 @@ class HookHandle:
         if not self._fns:
             self._session._unhook(self._place)
 
-    def __enter__(self) -> HookHandle:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """As `remove()`."""
         self.remove()
 
 
@@ -83,7 +76,7 @@ def _dispatcher(fns: list[HookFn]) -> Callable[[str, int, int, NDArray[np.float3
     return call_all
 
 
-class Session:
+class Session(Closing):
     """One sequence of tokens and its cache; made by `Model.session`, freed by `with` or `close()`.
 
     One call at a time: a second thread gets `mossrt.Error` with code BUSY. It cannot be pickled.
@@ -101,17 +94,6 @@ class Session:
         self._session = session
         self._hooks: dict[tuple[str, int], list[HookFn]] = {}
         self._hooks_set = 0
-
-    def __enter__(self) -> Session:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Frees the cache. A closed session raises ValueError."""

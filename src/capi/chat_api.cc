@@ -1,4 +1,5 @@
 // Conversations: creation, the steps of a turn, what to keep.
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -156,13 +157,36 @@ mossrt_error* mossrt_chat_end(mossrt_chat* c, int32_t finish) {
       case MOSSRT_FINISH_CONTEXT_FULL:
         return ChatStatus(c->chat->End(ChatEnd::kContextFull));
       case MOSSRT_FINISH_CANCELLED:
-        return ChatStatus(c->chat->End(ChatEnd::kCancelled));
+        MOSSRT_RETURN_IF_ERROR(ChatStatus(c->chat->End(ChatEnd::kCancelled)));
+        c->results.clear();
+        return absl::OkStatus();
       default:
         return absl::InvalidArgumentError(
             Cat("finish must say why no token came: MOSSRT_FINISH_LENGTH, STOP_STRING, "
                 "CONTEXT_FULL or CANCELLED, found ",
                 finish));
     }
+  });
+}
+
+mossrt_error* mossrt_chat_constrain(const mossrt_chat* c, mossrt_generation* g) {
+  return WithChat(__func__, c, [&]() -> absl::Status {
+    MOSSRT_NEED(g);
+    const Use use(&g->in_use, Use::kExclusive);
+    if (!use.held()) return Busy("generation");
+    MOSSRT_RETURN_IF_ERROR(BeforeFirstToken(*g));
+    CommandMask mask = c->chat->ConstrainCommands();
+    if (!mask) return absl::OkStatus();
+    const std::int64_t chat_room = c->chat->Next({}).room;
+    const std::int64_t room = chat_room < 0 ? g->room : std::min(g->room, chat_room);
+    g->generation->AddProcessor(
+        [mask = std::move(mask), tokenizer = c->tokenizer, room, first = g->prompt_tokens](
+            std::span<const std::int32_t> ids, std::span<float> logits) {
+          const auto written = ids.subspan(first);
+          mask(written, room - static_cast<std::int64_t>(written.size()), logits);
+          return absl::OkStatus();
+        });
+    return absl::OkStatus();
   });
 }
 

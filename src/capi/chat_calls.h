@@ -17,6 +17,9 @@ absl::StatusOr<runtime::ChatOptions> FullChatOptions(const mossrt_tokenizer& t,
 // A conversation that is too long has a code of its own.
 absl::Status ChatStatus(const absl::Status& status);
 
+// Gives the results that were set to the turn.
+absl::Status EndCommands(mossrt_chat& c);
+
 // f() -> absl::Status while no other call uses c.
 template <typename Handle, typename F>
 mossrt_error* WithChat(const char* function, Handle* c, F&& f) noexcept {

@@ -22,7 +22,9 @@ absl::Status CheckIndex(const mossrt_chat& c, std::size_t index) {
 
 runtime::CommandResult& ResultOf(mossrt_chat* c, std::size_t index) {
   c->results.resize(c->chat->commands().size());
-  return c->results[index];
+  auto& result = c->results[index];
+  if (!result) result.emplace();
+  return *result;
 }
 
 std::string_view View(const char* text, std::size_t len) {
@@ -30,6 +32,18 @@ std::string_view View(const char* text, std::size_t len) {
 }
 
 }  // namespace
+
+absl::Status EndCommands(mossrt_chat& c) {
+  std::vector<runtime::CommandResult> results;
+  for (const auto& result : c.results) {
+    results.push_back(result.value_or(runtime::CommandResult()));
+  }
+  results.resize(c.chat->commands().size());
+  MOSSRT_RETURN_IF_ERROR(ChatStatus(c.chat->SetResults(results)));
+  c.results.clear();
+  return absl::OkStatus();
+}
+
 }  // namespace mossrt::capi
 
 using namespace mossrt::capi;     // NOLINT: the definitions below are the C functions
@@ -82,7 +96,6 @@ mossrt_error* mossrt_chat_set_result(mossrt_chat* c, size_t index, const char* t
     if (text == nullptr) return absl::OkStatus();
     result.ok = true;
     result.text = View(text, len);
-    if (c->chat->commands()[index].name == "Search") result.snippets = {{"", result.text}};
     return absl::OkStatus();
   });
 }
@@ -101,12 +114,7 @@ mossrt_error* mossrt_chat_add_snippet(mossrt_chat* c, size_t index, const char* 
 }
 
 mossrt_error* mossrt_chat_end_commands(mossrt_chat* c) {
-  return WithChat(__func__, c, [&]() -> absl::Status {
-    c->results.resize(c->chat->commands().size());
-    MOSSRT_RETURN_IF_ERROR(ChatStatus(c->chat->SetResults(c->results)));
-    c->results.clear();
-    return absl::OkStatus();
-  });
+  return WithChat(__func__, c, [&]() -> absl::Status { return EndCommands(*c); });
 }
 
 mossrt_error* mossrt_chat_turn(const mossrt_chat* c, char** json, size_t* len) {
@@ -121,7 +129,14 @@ mossrt_error* mossrt_chat_info(const mossrt_chat* c, char** json, size_t* len) {
   return WithChat(__func__, c, [&]() -> absl::Status {
     MOSSRT_NEED(json);
     MOSSRT_NEED(len);
-    return GiveText(c->chat->InfoJson(), json, len);
+    Json attached = Json::array();
+    for (const auto& [name, plugin] : c->plugins) {
+      attached.push_back(
+          {{"name", name}, {"description", plugin->description}, {"timeout", plugin->timeout}});
+    }
+    Json info = Json::parse(c->chat->InfoJson());
+    info["attached"] = std::move(attached);
+    return GiveText(DumpJson(info), json, len);
   });
 }
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <chrono>
 #include <memory>
 
@@ -48,6 +49,10 @@ absl::StatusOr<std::unique_ptr<mossrt_generation>> Start(
   g->monitor = std::move(monitor);
   g->origins = std::move(resolved.origins);
   g->prompt_tokens = session->session->tokens().size();
+  g->room = session->session->context() - static_cast<std::int64_t>(g->prompt_tokens);
+  if (resolved.options.max_new_tokens >= 0) {
+    g->room = std::min(g->room, resolved.options.max_new_tokens);
+  }
   MOSSRT_ASSIGN_OR_RETURN(
       g->generation,
       runtime::Generation::Start(*session->session, TokenizerOf(model), resolved.options,
@@ -103,6 +108,13 @@ absl::Status EvalPrompt(SessionState& session, std::string_view prompt, std::uin
 }
 
 }  // namespace
+
+absl::Status BeforeFirstToken(const mossrt_generation& g) {
+  if (!g.started) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      "logits processors must be added before the first mossrt_generation_next");
+}
+
 }  // namespace mossrt::capi
 
 using namespace mossrt::capi;     // NOLINT: the definitions below are the C functions
@@ -141,10 +153,7 @@ mossrt_error* mossrt_generation_add_processor(mossrt_generation* g, mossrt_logit
     MOSSRT_NEED(fn);
     const Use use(&g->in_use, Use::kExclusive);
     if (!use.held()) return Busy("generation");
-    if (g->started) {
-      return absl::FailedPreconditionError(
-          "logits processors must be added before the first mossrt_generation_next");
-    }
+    MOSSRT_RETURN_IF_ERROR(BeforeFirstToken(*g));
     g->generation->AddProcessor(Processor(fn, user));
     return absl::OkStatus();
   });

@@ -5,12 +5,14 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/json.h"
 #include "capi/guard.h"
+#include "dialogue/plugin_runner.h"
 #include "mossrt/runtime/chat.h"
 #include "mossrt/runtime/monitor.h"
 #include "mossrt/runtime/options.h"
@@ -147,6 +149,7 @@ struct mossrt_generation {
   std::shared_ptr<mossrt::capi::MonitorState> monitor;
   std::vector<mossrt::runtime::OptionOrigin> origins;
   std::size_t prompt_tokens = 0;
+  std::int64_t room = 0;  // most tokens that it makes
   double seconds = 0;
   bool started = false;
   mutable mossrt::capi::InUse in_use;
@@ -157,7 +160,8 @@ struct mossrt_generation {
 struct mossrt_chat {
   std::shared_ptr<mossrt::capi::TokenizerState> tokenizer;
   std::unique_ptr<mossrt::runtime::Chat> chat;
-  std::vector<mossrt::runtime::CommandResult> results;  // of the open turn's commands
-  mossrt::runtime::ChatEvent event;                     // the last one given
+  std::vector<std::optional<mossrt::runtime::CommandResult>> results;  // of the open commands
+  std::map<std::string, std::shared_ptr<const mossrt::runtime::Plugin>, std::less<>> plugins;
+  mossrt::runtime::ChatEvent event;  // the last one given
   mutable mossrt::capi::InUse in_use;
 };

@@ -137,8 +137,10 @@ absl::StatusOr<runtime::ChatOptions> ChatOptionsOf(const mossrt_options* o) {
        [](const Json& v, Options* out) { out->error_when_full = v.get<std::string>() == "error"; }},
       {"commands",
        [](const Json& v, Options* out) {
-         out->grammar = v.get<std::string>() == "strict" ? runtime::CommandGrammar::kStrict
-                                                         : runtime::CommandGrammar::kTolerant;
+         const auto name = v.get<std::string>();
+         out->grammar = name == "strict"        ? runtime::CommandGrammar::kStrict
+                        : name == "constrained" ? runtime::CommandGrammar::kConstrained
+                                                : runtime::CommandGrammar::kTolerant;
        }},
       {"max_commands",
        [](const Json& v, Options* out) { out->max_commands = v.get<std::int64_t>(); }},

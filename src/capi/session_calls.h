@@ -21,6 +21,8 @@ inline void GiveLogprobs(const runtime::TokenChoice& choice, float* logprob,
   if (n != nullptr) *n = choice.top_ids.size();
 }
 
+// An error if it has made a token: its processors are fixed then.
+absl::Status BeforeFirstToken(const mossrt_generation& g);
 // The program's logits function as the runtime calls it.
 runtime::LogitsProcessor Processor(mossrt_logits_fn fn, void* user);
 

@@ -5,6 +5,7 @@
 
 #include "base/status.h"
 #include "chat/chat_impl.h"
+#include "chat/command_mask.h"
 #include "chat/turn_json.h"
 
 namespace mossrt::runtime {
@@ -166,19 +167,28 @@ absl::StatusOr<bool> Chat::Push(std::int32_t token) {
   return false;
 }
 
+void Chat::Impl::TakeBack() {
+  Repaired("was cancelled before there was an answer: the turn was taken back");
+  report().ended = "cancelled";
+  lost = std::move(report());
+  transcript.turns.pop_back();
+  action = ChatAction::kDone;
+  stream.reset();
+  Rebuild();
+}
+
 absl::Status Chat::End(ChatEnd why) {
   Impl& c = *impl_;
+  const bool cancelled = why == ChatEnd::kCancelled;
+  if (cancelled && c.action == ChatAction::kRunCommands) {
+    c.TakeBack();
+    return absl::OkStatus();
+  }
   if (c.action != ChatAction::kGenerate) return NotNow("ending a generation", c.action);
-  if (why == ChatEnd::kCancelled) {
+  if (cancelled) {
     c.stream->Finish(false);
     if (c.field != Field::kAnswer || c.stream->text().empty()) {
-      c.Repaired("was cancelled before there was an answer: the turn was taken back");
-      c.report().ended = "cancelled";
-      c.lost = std::move(c.report());
-      c.transcript.turns.pop_back();
-      c.action = ChatAction::kDone;
-      c.stream.reset();
-      c.Rebuild();
+      c.TakeBack();
       return absl::OkStatus();
     }
     c.Repaired(Cat("was cancelled: ", c.spec().end, " was put behind what had come"));
@@ -190,6 +200,25 @@ absl::Status Chat::End(ChatEnd why) {
                  c.spec().end, ", which was put there"));
   if (c.field == Field::kAnswer) c.report().ended = length ? "length" : "context_full";
   return c.CloseField(false);
+}
+
+CommandMask Chat::ConstrainCommands() const {
+  const Impl& c = *impl_;
+  if (c.options.grammar != CommandGrammar::kConstrained || c.action != ChatAction::kGenerate ||
+      c.field != Field::kCommands || !c.profile.RunsCommands()) {
+    return nullptr;
+  }
+  // A profile's lead is what a human's or a plugin's text begins with; only space can be the
+  // model's.
+  const bool blank = c.spec().lead.find_first_not_of(" \n") == std::string::npos;
+  auto state = std::make_shared<const CommandMaskState>(
+      c.encoder.tokenizer(), c.encoder.EndId(c.spec()),
+      CommandLines(blank ? c.spec().lead : " ", c.options.plugins, c.options.max_commands,
+                   c.encoder.Markers()),
+      c.stream->bytes());
+  return
+      [state = std::move(state)](std::span<const std::int32_t> written, std::int64_t left,
+                                 std::span<float> logits) { state->Apply(written, left, logits); };
 }
 
 std::span<const Command> Chat::commands() const {
@@ -215,6 +244,7 @@ bool Chat::TakeEvent(ChatEvent* event) {
   return true;
 }
 
+const std::vector<std::string>& Chat::plugins() const { return impl_->options.plugins; }
 std::span<const std::int32_t> Chat::ids() const { return impl_->ids; }
 std::span<const std::int32_t> Chat::stop_ids() const { return impl_->encoder.stop_ids(); }
 

@@ -62,6 +62,8 @@ struct Chat::Impl {
   absl::Status AddGiven(Field given, std::string_view body);
   // Ends the field that the model writes, and goes on.
   absl::Status CloseField(bool closed);
+  // The open turn, which was cancelled; its report stays.
+  void TakeBack();
   void TakeCommands(const std::string& text);
   absl::Status AddResults(std::span<const CommandResult> results);
   void Rebuild() { ids = transcript.Ids(); }

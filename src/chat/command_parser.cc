@@ -139,7 +139,7 @@ ParsedCommands ParseCommands(std::string_view text, CommandGrammar grammar,
   AddRest(text.substr(end), &parsed.rest);
   if (IsNone(parsed.rest)) parsed.rest.clear();
   parsed.strict = IsStrict(text, calls) && parsed.unknown.empty();
-  if (grammar == CommandGrammar::kStrict && !parsed.strict) {
+  if (grammar != CommandGrammar::kTolerant && !parsed.strict) {
     parsed.commands.clear();
     parsed.rest = text;
   }

@@ -31,6 +31,7 @@ class FieldStream {
   // The marker that was spelled out, or empty. Ids and text from it on are gone.
   const std::string& marker() const { return marker_; }
   const std::vector<std::int32_t>& ids() const { return ids_; }
+  const std::string& bytes() const { return bytes_; }
   // Without white space at the beginning, invalid bytes replaced.
   const std::string& text() const { return text_; }
 

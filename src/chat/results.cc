@@ -65,10 +65,12 @@ RenderedResults RenderResults(std::span<const Command> commands,
     const CommandResult& result = i < results.size() ? results[i] : none;
     std::string line = Cat(command.name, "(\"", command.argument, "\") =>");
     const std::string text = Valid(WithoutLastNewlines(result.text));
-    if (!result.ok || (command.name == "Search" && result.snippets.empty())) {
+    std::vector<Snippet> snippets = result.snippets;
+    if (snippets.empty() && !text.empty()) snippets = {{"", result.text}};
+    if (!result.ok || (command.name == "Search" && snippets.empty())) {
       line += Cat(" ", kNoResult);
     } else if (command.name == "Search") {
-      line += SearchLines(result.snippets, per_search, &rendered.cited);
+      line += SearchLines(snippets, per_search, &rendered.cited);
     } else if (command.name == "Calculate") {
       line += Cat(" ", PythonRepr(text));
     } else if (command.name == "Text2Image") {

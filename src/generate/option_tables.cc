@@ -116,8 +116,9 @@ constexpr OptionInfo kChat[] = {
      "Tokens kept free for what the model writes; 0: 512, but at most a quarter of the context."},
     {"on_full", OptionType::kString, "\"cut\"", 0, 0, "cut|error", "0.2",
      "When the context is full: cut old results, then whole old turns; or error."},
-    {"commands", OptionType::kString, "\"tolerant\"", 0, 0, "tolerant|strict", "0.2",
-     "How commands are read: every one that can be found, or only a line without a fault."},
+    {"commands", OptionType::kString, "\"tolerant\"", 0, 0, "tolerant|strict|constrained", "0.2",
+     "How commands are read: every one that can be found; only a line without a fault; or such a "
+     "line, which the model cannot help writing (mossrt_chat_constrain)."},
     {"max_commands", OptionType::kInt, "4", 0, 64, "", "0.2", "Most commands of one turn."},
 };
 

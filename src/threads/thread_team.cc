@@ -2,7 +2,6 @@
 
 #include <linux/futex.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -17,6 +16,7 @@
 #include <system_error>
 #include <vector>
 
+#include "base/blocked_signals.h"
 #include "base/float_mode.h"
 #include "base/log.h"
 #include "base/status.h"
@@ -140,14 +140,7 @@ class Crew {
   int StartLocked() {
     started_ = true;
     entries_.resize(static_cast<std::size_t>(size_));
-    // Signals are for the program's own threads; faults stay deliverable, so that a handler of the
-    // program (faulthandler) sees them.
-    sigset_t blocked, before;
-    ::sigfillset(&blocked);
-    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT}) {
-      ::sigdelset(&blocked, fault);
-    }
-    ::pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    const BlockedSignals blocked;
     int error = 0;
     for (int t = 1; t < size_ && error == 0; ++t) {
       Entry& entry = entries_[static_cast<std::size_t>(t)];
@@ -163,7 +156,6 @@ class Crew {
           &entry);
       if (error == 0) workers_.push_back(worker);
     }
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
     return error;
   }
 

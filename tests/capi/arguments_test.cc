@@ -42,6 +42,7 @@ std::int64_t wide = 77;
 
 std::int32_t Logits(void*, const std::int32_t*, std::size_t, float*, std::size_t) { return 0; }
 std::int32_t Text(void*, const char*, std::size_t, std::int32_t) { return 0; }
+std::int32_t RunPlugin(void*, const char*, std::size_t, mossrt_plugin_call*) { return 0; }
 void* Allocate(void*, std::size_t, std::size_t) { return nullptr; }
 
 const std::int32_t kId = 5;
@@ -303,6 +304,28 @@ std::multimap<std::string, NullCase> NullCases() {
         [] { return mossrt_chat_next(chat, &kId, 1, nullptr, &size, &ids_view, &size); }}},
       {"mossrt_chat_eval", {"c ", [] { return mossrt_chat_eval(nullptr, session, nullptr); }}},
       {"mossrt_chat_eval", {"s ", [] { return mossrt_chat_eval(chat, nullptr, nullptr); }}},
+      {"mossrt_chat_add_plugin",
+       {"c ",
+        [] { return mossrt_chat_add_plugin(nullptr, "a", "", 1, RunPlugin, nullptr, nullptr); }}},
+      {"mossrt_chat_add_plugin",
+       {"name",
+        [] { return mossrt_chat_add_plugin(chat, nullptr, "", 1, RunPlugin, nullptr, nullptr); }}},
+      {"mossrt_chat_add_plugin",
+       {"fn", [] { return mossrt_chat_add_plugin(chat, "a", "", 1, nullptr, nullptr, nullptr); }}},
+      {"mossrt_chat_add_builtin_plugin",
+       {"c ", [] { return mossrt_chat_add_builtin_plugin(nullptr, "Solve"); }}},
+      {"mossrt_chat_add_builtin_plugin",
+       {"name", [] { return mossrt_chat_add_builtin_plugin(chat, nullptr); }}},
+      {"mossrt_chat_run_commands",
+       {"c ", [] { return mossrt_chat_run_commands(nullptr, nullptr); }}},
+      // Their other arguments: chat_plugins_test.cc, inside a call.
+      {"mossrt_plugin_set_text", {"call", [] { return mossrt_plugin_set_text(nullptr, "a", 1); }}},
+      {"mossrt_plugin_add_snippet",
+       {"call", [] { return mossrt_plugin_add_snippet(nullptr, "a", 1, "b", 1); }}},
+      {"mossrt_plugin_set_error",
+       {"call", [] { return mossrt_plugin_set_error(nullptr, "a", 1); }}},
+      {"mossrt_chat_constrain", {"c ", [] { return mossrt_chat_constrain(nullptr, generation); }}},
+      {"mossrt_chat_constrain", {"g ", [] { return mossrt_chat_constrain(chat, nullptr); }}},
       {"mossrt_chat_set_options", {"c ", [] { return mossrt_chat_set_options(nullptr, options); }}},
       {"mossrt_chat_set_options", {"o ", [] { return mossrt_chat_set_options(chat, nullptr); }}},
       {"mossrt_chat_stop_ids",
@@ -390,7 +413,7 @@ const std::set<std::string> kInfallible = {
     "mossrt_monitor_free",    "mossrt_model_free",     "mossrt_tokenizer_free",
     "mossrt_detok_free",      "mossrt_session_free",   "mossrt_sampler_free",
     "mossrt_backend_free",    "mossrt_tokenizer_size", "mossrt_tokenizer_kind",
-    "mossrt_generation_free", "mossrt_chat_free"};
+    "mossrt_generation_free", "mossrt_chat_free",      "mossrt_plugin_wanted"};
 
 class Arguments : public testing::Test {
  protected:
@@ -453,6 +476,7 @@ TEST_F(Arguments, InfallibleFunctionsTakeNull) {
   EXPECT_STRNE(mossrt_version(), "");
   EXPECT_EQ(mossrt_error_code(nullptr), MOSSRT_OK);
   EXPECT_EQ(mossrt_error_callback_code(nullptr), 0);
+  EXPECT_EQ(mossrt_plugin_wanted(nullptr), 0);
   EXPECT_STREQ(mossrt_error_message(nullptr), "");
   EXPECT_EQ(mossrt_tokenizer_size(nullptr), 0u);
   EXPECT_STREQ(mossrt_tokenizer_kind(nullptr), "");

@@ -90,11 +90,11 @@ TEST(Chat, TurnsInCpp) {
   const auto show = [&](const mossrt::ChatEvent& event) {
     if (event.type == mossrt::ChatEvent::Type::kAnswer) answers += event.text + "|";
   };
-  const Json turn = Json::parse(
-      chat.Say(session, "What is 6 * 7?", {{"Calculate", Multiply}}, {.do_sample = false}, show));
+  chat.AddPlugin("Calculate", Multiply);
+  const Json turn = Json::parse(chat.Say(session, "What is 6 * 7?", {.do_sample = false}, show));
   EXPECT_EQ(turn["answer"], "The result is 42.");
   EXPECT_NE(answers.find("result|"), std::string::npos) << answers;
-  const Json hello = Json::parse(chat.Say(session, "你好！", {}, {.do_sample = false}));
+  const Json hello = Json::parse(chat.Say(session, "你好！", {.do_sample = false}));
   EXPECT_NE(hello["answer"].get<std::string>().find("MOSS"), std::string::npos);
   // The session holds what the conversation holds, up to what the last answer's end adds.
   const std::vector<std::int32_t> ids = chat.Ids();
@@ -106,18 +106,6 @@ TEST(Chat, TurnsInCpp) {
   EXPECT_TRUE(again.Undo());
   EXPECT_LT(again.Ids().size(), ids.size());
   EXPECT_EQ(Json::parse(again.Info())["turns"].size(), 1u);
-}
-
-TEST(Chat, APluginThatThrows) {
-  mossrt::Session session = Trained().CreateSession();
-  mossrt::Chat chat(Trained().Tokenizer(), {.plugins = {{"Calculate"}}});
-  const mossrt::ChatPlugin plugin = [](std::string_view) -> std::optional<std::string> {
-    throw std::out_of_range("mine");
-  };
-  EXPECT_THROW(chat.Say(session, "What is 6 * 7?", {{"Calculate", plugin}}, {.do_sample = false}),
-               std::out_of_range);
-  EXPECT_TRUE(chat.Undo());
-  EXPECT_NO_THROW(chat.Say(session, "What is 6 * 7?", {{"Calculate", Multiply}}));
 }
 
 TEST(Chat, LimitsAndCodes) {
@@ -142,10 +130,54 @@ TEST(Chat, LimitsAndCodes) {
 TEST(Chat, AnswersThatAreCutShort) {
   mossrt::Session session = Trained().CreateSession();
   mossrt::Chat chat(Trained().Tokenizer(), {.profile = "moss"});
-  const Json turn = Json::parse(chat.Say(session, "What is the capital of France?", {},
+  const Json turn = Json::parse(chat.Say(session, "What is the capital of France?",
                                          {.max_new_tokens = 2, .do_sample = false}));
   EXPECT_EQ(turn["ended"], "length");
   EXPECT_EQ(turn["repairs"].size(), 1u);
+}
+
+TEST(Chat, ConstrainedCommands) {
+  mossrt::Session session = Trained().CreateSession();
+  for (const char* commands : {"strict", "constrained"}) {
+    mossrt::Chat chat(Trained().Tokenizer(),
+                      {.plugins = {{"Calculate"}}, .meta = "", .commands = commands});
+    chat.AddPlugin("Calculate", Multiply);
+    const Json turn = Json::parse(chat.Say(session, "What is 6 * 7?", {.do_sample = false}));
+    EXPECT_EQ(turn["commands_text"], "Calculate(\"6*7\")");
+    EXPECT_EQ(turn["answer"], "The result is 42.");
+  }
+  int wrong = 0;
+  for (std::uint64_t seed = 0; seed < 5; ++seed) {
+    for (const char* commands : {"tolerant", "constrained"}) {
+      mossrt::Chat chat(Trained().Tokenizer(),
+                        {.plugins = {{"Calculate"}}, .meta = "", .commands = commands});
+      chat.AddPlugin("Calculate", Multiply);
+      const Json turn = Json::parse(
+          chat.Say(session, "What is 6 * 7?",
+                   {.max_new_tokens = 25, .do_sample = true, .temperature = 20, .seed = seed}));
+      const std::string text = turn["commands_text"];
+      const bool strict = Json::parse(mossrt::Chat::ParseCommands(text, true))["strict"];
+      wrong += strict ? 0 : 1;
+      EXPECT_TRUE(strict || std::string_view(commands) == "tolerant") << text;
+    }
+  }
+  EXPECT_GT(wrong, 0) << "the model was not hot enough to show anything";
+}
+
+TEST(Chat, ConstraintsComeBeforeTheFirstToken) {
+  mossrt::Session session = Trained().CreateSession();
+  mossrt::Chat chat(Trained().Tokenizer(), {.plugins = {{"Calculate"}}});
+  chat.Send("What is 6 * 7?");
+  chat.Eval(session);
+  mossrt::Generation generation = session.Generate();
+  chat.Constrain(generation);
+  generation.Next();
+  try {
+    chat.Constrain(generation);
+    FAIL() << "a generation that runs took a processor";
+  } catch (const mossrt::Error& e) {
+    EXPECT_EQ(e.code(), mossrt::Code::kState) << e.what();
+  }
 }
 
 TEST(Chat, RenderAndParse) {

@@ -1,6 +1,7 @@
 // A profile, a saved conversation, what a human says and what a model writes from one input, parted
 // by zero bytes. Whatever is accepted must keep its promises.
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 
 #include "base/json.h"
@@ -10,6 +11,8 @@
 using namespace mossrt::runtime;
 
 namespace {
+
+using Ids = std::vector<std::int32_t>;
 
 void Require(bool promise) {
   if (!promise) std::abort();
@@ -40,6 +43,33 @@ void TakeEvents(Chat* chat) {
   }
 }
 
+// One token of a commands line, from logits that depend on what is written. False: the room is
+// full.
+bool WriteConstrained(Chat* chat, const CommandMask& mask, Ids* line) {
+  const std::int64_t room = chat->Next({}).room;
+  if (room == 0) return false;
+  std::vector<float> logits(static_cast<std::size_t>(MossLike().size()));
+  std::uint32_t state = static_cast<std::uint32_t>(chat->ids().size()) * 2654435761U;
+  for (float& logit : logits) {
+    state = state * 1664525U + 1013904223U;
+    logit = static_cast<float>(state >> 8);
+  }
+  mask(*line, room, logits);
+  const auto best = std::max_element(logits.begin(), logits.end());
+  Require(std::isfinite(*best));
+  line->push_back(static_cast<std::int32_t>(best - logits.begin()));
+  const auto more = chat->Push(line->back());
+  Require(more.ok());
+  if (!*more) {
+    const Json turn = Json::parse(chat->TurnJson());
+    const std::string text = turn["commands_text"];
+    std::vector<std::string> names = TrainedCommands();
+    Require(ParseCommands(text, CommandGrammar::kStrict, names).strict);
+    line->clear();
+  }
+  return true;
+}
+
 void Hold(Chat* chat, std::string_view human, const std::vector<std::int32_t>& written) {
   const std::vector<std::int32_t> before(chat->ids().begin(), chat->ids().end());
   const std::int32_t end_of_human = MossLike().TokenId("<eoh>");
@@ -50,11 +80,19 @@ void Hold(Chat* chat, std::string_view human, const std::vector<std::int32_t>& w
   }
   Require(std::count(chat->ids().begin(), chat->ids().end(), end_of_human) <= ends + 5);
   std::size_t next = 0;
+  Ids line;          // of commands under constraints
+  CommandMask mask;  // its own
   for (ChatAction action; (action = chat->Next(before).action) != ChatAction::kDone;) {
+    if (line.empty() && action == ChatAction::kGenerate) mask = chat->ConstrainCommands();
     if (action == ChatAction::kRunCommands) {
       const std::vector<CommandResult> results(
           chat->commands().size(), {.ok = true, .text = std::string(human), .snippets = {}});
       if (!chat->SetResults(results).ok()) chat->Undo();
+    } else if (mask) {
+      if (!WriteConstrained(chat, mask, &line)) {
+        line.clear();
+        Require(chat->End(ChatEnd::kContextFull).ok());
+      }
     } else if (next < written.size()) {
       Require(chat->Push(written[next++]).ok());
     } else {
@@ -89,6 +127,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   ChatOptions options = {.profile_json = profile};
   options.date = "2023-04-21";
   options.context = 700;
+  options.grammar =
+      human.size() % 2 == 0 ? CommandGrammar::kConstrained : CommandGrammar::kTolerant;
   if (profile.find("moss-plugin") != std::string::npos) options.plugins = {"Calculate", "Search"};
   if (const auto chat = Chat::Create(MossLike(), options); chat.ok()) {
     for (int turn = 0; turn < 3; ++turn) Hold(chat->get(), human, written);

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import functools
 import json
 import logging
+import re
+import signal
 import threading
 import time
 from pathlib import Path
@@ -18,6 +21,7 @@ from hypothesis import strategies as st
 import mossrt
 from conftest import TRAINED
 from mossrt.chat import Conversation, Plugin, parse_commands, render
+from mossrt.plugins._plugin import run_commands
 
 HELDOUT = TRAINED.parent / "heldout.jsonl"
 
@@ -185,6 +189,64 @@ def test_cancelled_by_a_monitor() -> None:
         assert len(conversation.ids) == 0
 
 
+def test_a_cancel_while_plugins_run() -> None:
+    monitor = mossrt.Monitor()
+    gate = threading.Event()
+
+    def waits(expression: str) -> str:
+        monitor.cancel()
+        gate.wait(600)
+        return "1"
+
+    slow = Plugin("Calculate", waits, "waits for ever", timeout=600)
+    try:
+        with talk(meta="", plugins=[slow]) as conversation:
+            turn = conversation.send("What is 12 * 34?", monitor=monitor)
+            assert not gate.is_set()
+            assert turn.ended == "cancelled"
+            assert [command.argument for command in turn.commands] == ["12*34"]
+            assert len(conversation.ids) == 0
+            assert conversation.info["attached"] == [
+                {"name": "Calculate", "description": "waits for ever", "timeout": 600}
+            ]
+            assert monitor.cancelled
+    finally:
+        gate.set()
+
+
+def test_ctrl_c_while_plugins_run() -> None:
+    gate = threading.Event()
+
+    def interrupts(expression: str) -> str:
+        _thread.interrupt_main()
+        gate.wait(600)
+        return "1"
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with talk(meta="", plugins=[Plugin("Calculate", interrupts, timeout=600)]) as conversation:
+            with pytest.raises(KeyboardInterrupt):
+                conversation.send("What is 12 * 34?")
+            turn = conversation.turn
+            assert turn is not None
+            assert turn.ended == "cancelled"
+            assert len(conversation.ids) == 0
+    finally:
+        gate.set()
+        signal.signal(signal.SIGINT, before)
+
+
+def test_four_plugins_side_by_side() -> None:
+    together = threading.Barrier(4)
+
+    def meets(argument: str) -> str:
+        together.wait(60)
+        return argument
+
+    commands = [("Meet", str(number)) for number in range(4)]
+    assert run_commands(commands, {"Meet": Plugin("Meet", meets, timeout=120)}) == [*"0123"]
+
+
 def test_undo_and_save(tmp_path: Path) -> None:
     file = tmp_path / "talk.json"
     with talk(meta="") as conversation:
@@ -316,3 +378,34 @@ def test_pickling_is_refused() -> None:
 
     with talk() as conversation, pytest.raises(TypeError, match="save"):
         pickle.dumps(conversation)
+
+
+COMMANDS_LINE = re.compile(
+    r'<\|Commands\|>: (None|(Calculate|Search)\("[^"]+"\)(, (Calculate|Search)\("[^"]+"\)){0,1})<eoc>'
+)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_constrained_commands_of_a_model_out_of_its_mind(seed: int) -> None:
+    plugins = {"Calculate": str.upper, "Search": str.lower}
+    wild = {"do_sample": True, "temperature": 30.0, "top_p": 1.0, "seed": seed}
+    with Conversation(
+        trained(), plugins=plugins, meta="", commands="constrained", max_commands=2,
+        max_new_tokens=30, **wild,
+    ) as conversation:  # fmt: skip
+        conversation.send("What is 12 * 34?")
+        assert COMMANDS_LINE.search(conversation.render()), conversation.render()
+
+
+def test_constraints_leave_a_good_line_alone() -> None:
+    questions = [json.loads(line) for line in HELDOUT.read_text(encoding="utf-8").splitlines()]
+    asked = [q for q in questions if q["form"] == "plugin"][::40]
+    assert len(asked) > 8
+    for question in asked:
+        turns = []
+        for commands in ("tolerant", "constrained"):
+            plugins = {"Calculate": calculate, "Solve": mossrt.plugins.solve}
+            with talk(meta=question["meta"], commands=commands, plugins=plugins) as conversation:
+                turns.append(conversation.send(question["question"]))
+        assert turns[0].commands == turns[1].commands
+        assert turns[0].answer == turns[1].answer

@@ -174,59 +174,6 @@ def test_bench() -> None:
     run("bench", MOSS, "-p", 5000, code=1)
 
 
-def test_chat_keeps_the_conversation(tmp_path: Path) -> None:
-    lines = ["Hello!", "Who are you?", "<eoh>"]
-    out, err = run("chat", TRAINED, "--greedy", stdin="\n".join([*lines, ""]))
-    assert err == ""
-    plain = out.splitlines()
-    found = [
-        json.loads(line)
-        for line in run("chat", TRAINED, "--greedy", "--json", stdin="\n".join(lines))[
-            0
-        ].splitlines()
-    ]
-    assert [one["question"] for one in found] == lines
-    assert plain[0] == found[0]["answer"]
-    assert "MOSS" in found[0]["answer"]
-    # The same by hand; the last question is plain text, although it looks like a token.
-    model = mossrt.Model.from_pretrained(TRAINED)
-    tokenizer = model.tokenizer
-    eoh, eom = tokenizer.token_id("<eoh>"), tokenizer.token_id("<eom>")
-    assert eoh is not None
-    ids: list[int] = []
-    for line, one in zip(lines, found, strict=True):
-        ids += [*tokenizer.encode(f"<|Human|>: {line}"), eoh, *tokenizer.encode("\n<|MOSS|>:")]
-        expected = model.generate(ids, do_sample=False, eos_token_id=[eom])
-        assert one["ids"] == [int(i) for i in expected.ids]
-        assert one["answer"] == expected.text.lstrip()
-        ids += [*one["ids"], *([] if one["ids"][-1] == eom else [eom]), *tokenizer.encode("\n")]
-
-
-def test_chat_with_a_meta_instruction(tmp_path: Path) -> None:
-    meta = tmp_path / "meta.txt"
-    meta.write_text("You are MOSS.\n", encoding="utf-8")
-    plain = json.loads(run("chat", TRAINED, "--json", "--greedy", stdin="Hello!")[0])
-    out, _ = run("chat", TRAINED, "--json", "--greedy", "--meta", meta, stdin="Hello!")
-    extra = len(mossrt.Tokenizer.from_pretrained(TRAINED).encode("You are MOSS.\n"))
-    found = json.loads(out)
-    assert found["stats"]["prompt_tokens"] == plain["stats"]["prompt_tokens"] + extra
-
-
-def test_chat_with_other_models_continues() -> None:
-    codegen = MOSS.parent / "codegen"
-    out, _ = run("chat", codegen, "--greedy", "-n", 3, "--json", stdin="hello\n\nagain\n")
-    found = [json.loads(line) for line in out.splitlines()]
-    assert [one["question"] for one in found] == ["hello", "again"]
-    expected = mossrt.Model.from_pretrained(codegen).generate("hello", 3, False)
-    assert found[0]["ids"] == [int(i) for i in expected.ids]
-
-
-def test_chat_with_a_full_context() -> None:
-    out, err = run("chat", TRAINED, "--context", 12, "--greedy", stdin="Hello!\n", code=1)
-    assert "context" in err
-    assert out.strip()  # as far as it came
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
@@ -245,8 +192,6 @@ def test_chat_with_a_full_context() -> None:
         (["generate", MOSS, "hi", "-f", "README.md"], 2, "not both"),
         (["generate", MOSS], 2, "empty"),  # nothing piped in
         (["tokenize", MOSS, "--decode", "1 2 abc"], 2, "numbers"),
-        (["chat", MOSS, "-o", "top_q=1"], 2, "top_q"),
-        (["chat", MOSS, "--meta", "nowhere.txt"], 2, "nowhere.txt"),
         (["generate", "nowhere", "hi"], 3, "nowhere"),
         (["generate", "tests", "hi"], 3, "config.json"),
         (["inspect", "nowhere"], 3, "nowhere"),
@@ -282,7 +227,6 @@ def test_damaged_models_and_too_little_memory(tmp_path: Path) -> None:
 
 def test_input_that_is_no_utf8() -> None:
     assert "UTF-8" in run("generate", MOSS, stdin=b"a\xff", code=2)[1]
-    assert "UTF-8" in run("chat", MOSS, stdin=b"a\xff\n", code=2)[1]
     done = subprocess.run([*map(os.fsencode, COMMAND), b"tokenize", os.fsencode(MOSS), b"a\xff"],
                           capture_output=True)  # fmt: skip
     assert done.returncode == 2
@@ -357,14 +301,12 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self.fd, text.encode())
 
-    def exit_code(self, seconds: float = 60, again: str = "") -> int:
-        """Reads until the program ends; kills it if it does not. Types `again` every second."""
+    def exit_code(self, seconds: float = 60) -> int:
+        """Reads until the program ends; kills it if it does not."""
         end = time.monotonic() + seconds
         try:
             while (left := end - time.monotonic()) > 0:
-                if not select.select([self.fd], [], [], min(1.0, left))[0]:
-                    self.type(again)
-                elif not os.read(self.fd, 4096):
+                if select.select([self.fd], [], [], left)[0] and not os.read(self.fd, 4096):
                     break
             else:
                 os.kill(self.pid, signal.SIGKILL)
@@ -391,20 +333,6 @@ def terminal() -> Iterator[Callable[..., Terminal]]:
             os.waitpid(one.pid, 0)
 
 
-def test_chat_on_a_terminal(terminal: Callable[..., Terminal]) -> None:
-    shown = terminal("chat", TRAINED, "--greedy")
-    shown.wait_for("/new starts over")
-    shown.wait_for("> ")
-    shown.type("Hello!\n")
-    assert "MOSS" in shown.wait_for("> ")
-    shown.type("/new\n")
-    shown.wait_for("> ")
-    shown.type("Who are you?\n")
-    assert "MOSS" in shown.wait_for("> ")
-    shown.type("/exit\n")
-    assert shown.exit_code() == 0
-
-
 def test_progress_of_a_long_prompt_on_a_terminal(terminal: Callable[..., Terminal]) -> None:
     prompt = " ".join(str(i % 1400) for i in range(1000))
     shown = terminal("generate", TRAINED, prompt, "--ids", "--backend", "reference",
@@ -412,27 +340,6 @@ def test_progress_of_a_long_prompt_on_a_terminal(terminal: Callable[..., Termina
     shown.wait_for("prefill")
     shown.type("\x03")
     assert shown.exit_code() == 130
-
-
-def test_ctrl_c_at_the_prompt_of_a_chat(terminal: Callable[..., Terminal]) -> None:
-    shown = terminal("chat", MOSS)
-    shown.wait_for("> ")
-    shown.type("\x03")
-    # CPython's input() misses a signal between its prompt and its wait; a person presses again.
-    assert shown.exit_code(again="\x03") == 130
-
-
-def test_ctrl_c_stops_an_answer_and_the_chat_goes_on(terminal: Callable[..., Terminal]) -> None:
-    shown = terminal("chat", TRAINED, "--backend", "reference", "--threads", "1", "-n", "900",
-                        "-o", "min_new_tokens=900")  # fmt: skip
-    shown.wait_for("> ")
-    shown.type("hello\n")
-    shown.wait_for("hello\r\n")
-    time.sleep(1)
-    shown.type("\x03")
-    shown.wait_for("> ")
-    shown.type("\x04")
-    assert shown.exit_code() == 0
 
 
 def test_convert(tmp_path: Path) -> None:

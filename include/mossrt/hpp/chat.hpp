@@ -3,8 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
-#include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -48,8 +49,50 @@ struct ChatCommand {
   std::string name, argument;
 };
 
-// The result of a command by its argument; none: it failed. What it throws, the call throws.
+// The result of a command by its argument, from a thread of the library's (mossrt.h,
+// mossrt_chat_add_plugin). None, and what it throws, are failures, which the log tells.
 using ChatPlugin = std::function<std::optional<std::string>(std::string_view argument)>;
+struct ChatSnippet {
+  std::string title, text;
+};
+// Findings of a Search, best first.
+using ChatSearch = std::function<std::vector<ChatSnippet>(std::string_view query)>;
+struct PluginOptions {
+  std::string description = {};
+  double timeout = 20;  // seconds
+};
+
+namespace detail {
+// What a plugin's function gives, into the call.
+inline bool GiveResult(mossrt_plugin_call* call, const std::optional<std::string>& text) {
+  if (text) Check(mossrt_plugin_set_text(call, text->data(), text->size()));
+  return text.has_value();
+}
+inline bool GiveResult(mossrt_plugin_call* call, const std::vector<ChatSnippet>& found) {
+  for (const ChatSnippet& one : found) {
+    Check(mossrt_plugin_add_snippet(call, one.title.data(), one.title.size(), one.text.data(),
+                                    one.text.size()));
+  }
+  return !found.empty();
+}
+template <typename Function>
+std::int32_t CallPlugin(void* user, const char* argument, std::size_t len,
+                        mossrt_plugin_call* call) noexcept {
+  const auto failed = [call](std::string_view why) {
+    mossrt_error_free(mossrt_plugin_set_error(call, why.data(), why.size()));
+    return -1;
+  };
+  try {
+    const auto& function = *static_cast<const Function*>(user);
+    return GiveResult(call, function(std::string_view(argument, len))) ? 0
+                                                                       : failed("it found none");
+  } catch (const std::exception& e) {
+    return failed(e.what());
+  } catch (...) {
+    return failed("it threw something that is no std::exception");
+  }
+}
+}  // namespace detail
 
 class Chat {
  public:
@@ -122,37 +165,54 @@ class Chat {
     detail::Check(mossrt_chat_add_snippet(get(), index, title.data(), title.size(), text.data(),
                                           text.size()));
   }
+  // Attaches a function to a command of ChatOptions::plugins; one of that name is replaced. What it
+  // refers to must live until it has run, also when it is late and nobody waits for it any more.
+  void AddPlugin(const std::string& name, ChatPlugin function, const PluginOptions& options = {}) {
+    Add(name, std::move(function), options);
+  }
+  void AddSearch(const std::string& name, ChatSearch function, const PluginOptions& options = {}) {
+    Add(name, std::move(function), options);
+  }
+  // "Calculate" or "Solve".
+  void AddBuiltinPlugin(const std::string& name) {
+    detail::Check(mossrt_chat_add_builtin_plugin(get(), name.c_str()));
+  }
+  // Runs the plugins of all commands that have no result yet, side by side, and ends the commands.
+  void RunCommands(Monitor* monitor = nullptr) {
+    detail::Check(mossrt_chat_run_commands(get(), Monitor::Get(monitor)));
+  }
   void EndCommands() { detail::Check(mossrt_chat_end_commands(get())); }
 
-  // A whole turn: sends, generates, runs plugins by name, and gives every event to `show`, if there
-  // is one. Returns TurnJson().
-  std::string Say(Session& session, std::string_view text,
-                  const std::map<std::string, ChatPlugin, std::less<>>& plugins = {},
-                  const GenerateOptions& options = {},
+  // A whole turn: sends, generates, runs plugins, and gives every event to `show`, if there is one.
+  // Returns TurnJson(). A cancel ends the turn: an answer stays as far as it came, a turn without
+  // one is taken back. After an exception the turn is open; Undo() takes it back.
+  std::string Say(Session& session, std::string_view text, const GenerateOptions& options = {},
                   const std::function<void(const ChatEvent&)>& show = {},
                   Monitor* monitor = nullptr) {
     Send(text);
     while (true) {
-      while (const auto event = TakeEvent()) {
-        if (show) show(*event);
-      }
+      ShowEvents(show);
       const ChatAction action = Next().action;
       if (action == ChatAction::kDone) return TurnJson();
-      if (action == ChatAction::kGenerate) {
-        Generate(session, options, show, monitor);
-        continue;
+      try {
+        if (action == ChatAction::kGenerate) {
+          Generate(session, options, show, monitor);
+        } else {
+          RunCommands(monitor);
+        }
+      } catch (const Error& e) {
+        if (e.code() != Code::kCancelled) throw;
+        End(Finish::kCancelled);
       }
-      const std::vector<ChatCommand> commands = Commands();
-      for (std::size_t i = 0; i < commands.size(); ++i) {
-        const auto plugin = plugins.find(commands[i].name);
-        if (plugin != plugins.end()) SetResult(i, plugin->second(commands[i].argument));
-      }
-      EndCommands();
     }
   }
   // Makes the session hold the conversation.
   void Eval(Session& session, Monitor* monitor = nullptr) const {
     detail::Check(mossrt_chat_eval(get(), session.get(), Monitor::Get(monitor)));
+  }
+  // Before the generation's first Next(): see the option "commands".
+  void Constrain(Generation& generation) const {
+    detail::Check(mossrt_chat_constrain(get(), generation.handle_.get()));
   }
   // Ids that end what the model writes.
   std::vector<std::int32_t> StopIds() const {
@@ -205,12 +265,26 @@ class Chat {
     return detail::TakeText(
         [&](char** text, std::size_t* len) { return function(get(), text, len); });
   }
+  template <typename Function>
+  void Add(const std::string& name, Function function, const PluginOptions& options) {
+    auto held = std::make_unique<Function>(std::move(function));
+    detail::Check(mossrt_chat_add_plugin(get(), name.c_str(), options.description.c_str(),
+                                         options.timeout, detail::CallPlugin<Function>, held.get(),
+                                         [](void* user) { delete static_cast<Function*>(user); }));
+    held.release();
+  }
+  void ShowEvents(const std::function<void(const ChatEvent&)>& show) {
+    while (const auto event = TakeEvent()) {
+      if (show) show(*event);
+    }
+  }
   void Generate(Session& session, const GenerateOptions& options,
                 const std::function<void(const ChatEvent&)>& show, Monitor* monitor) {
     Eval(session, monitor);
     GenerateOptions with_ends = options;
     with_ends.eos_token_id = StopIds();
     Generation generation = session.Generate(with_ends, monitor);
+    Constrain(generation);
     for (bool more = true; more;) {
       const auto chunk = generation.Next();
       if (!chunk) return;
@@ -219,9 +293,7 @@ class Chat {
         End(chunk->finish);
         more = false;
       }
-      while (const auto event = TakeEvent()) {
-        if (show) show(*event);
-      }
+      ShowEvents(show);
     }
   }
   detail::Handle<mossrt_chat, mossrt_chat_free> handle_;

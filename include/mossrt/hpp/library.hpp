@@ -126,7 +126,7 @@ struct ChatOptions {
   std::optional<std::string> meta = {}, meta_instruction = {}, date = {};
   std::optional<std::int64_t> context = {}, reserve = {};
   std::optional<std::string> on_full = {};   // "cut" | "error"
-  std::optional<std::string> commands = {};  // "tolerant" | "strict"
+  std::optional<std::string> commands = {};  // "tolerant" | "strict" | "constrained"
   std::optional<std::int64_t> max_commands = {};
   std::string more_json = {};
 };

@@ -157,6 +157,7 @@ class Generation {
   std::default_sentinel_t end() const { return {}; }
 
  private:
+  friend class Chat;
   friend class Session;
   Generation(std::shared_ptr<detail::SessionState> session, std::shared_ptr<Monitor::State> monitor,
              mossrt_generation* g)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -63,6 +64,12 @@ struct ChatEvent {
 // Why a generation ended without a token.
 enum class ChatEnd : std::uint8_t { kLength, kContextFull, kCancelled };
 
+// Makes tokens impossible (-infinity) that would leave a commands line that does not parse.
+// written: the tokens of this generation so far. left: most tokens that may come, this one
+// included; -1: no limit. At least one token stays possible.
+using CommandMask = std::function<void(std::span<const std::int32_t> written, std::int64_t left,
+                                       std::span<float> logits)>;
+
 class Chat {
  public:
   // The tokenizer must outlive it.
@@ -83,7 +90,11 @@ class Chat {
   // A token that the model wrote, the one that ended it included. False: this generation is over,
   // also where no end token came, because the model went on as somebody else.
   absl::StatusOr<bool> Push(std::int32_t token);
+  // kCancelled also where results are awaited: a turn without an answer is taken back.
   absl::Status End(ChatEnd why);
+  // For the generation that is wanted now, if it is one of commands and the grammar is
+  // kConstrained; else empty. It is independent of the chat; the tokenizer must outlive it.
+  CommandMask ConstrainCommands() const;
   // The open turn's commands, without those that are not to run.
   std::span<const Command> commands() const;
   // By command; missing ones failed. kResourceExhausted if they do not fit: nothing has changed.
@@ -98,6 +109,7 @@ class Chat {
   bool Undo();
   std::string TurnJson() const;  // about the last turn, see docs/conversation.md; "null": none
   std::string InfoJson() const;
+  const std::vector<std::string>& plugins() const;  // names of commands that run
   // Between turns only.
   absl::StatusOr<std::string> Save() const;
 

@@ -23,8 +23,9 @@ struct ParsedCommands {
 };
 
 enum class CommandGrammar : std::uint8_t {
-  kTolerant,  // every Name("argument") of a known name counts, wherever it stands
-  kStrict,    // Name("argument")(, Name("argument"))* and nothing else, or no command at all
+  kTolerant,     // every Name("argument") of a known name counts, wherever it stands
+  kStrict,       // Name("argument")(, Name("argument"))* and nothing else, or no command at all
+  kConstrained,  // kStrict, and Chat::ConstrainCommands keeps the model from writing anything else
 };
 
 // The four commands that MOSS was trained with: Search, Calculate, Solve, Text2Image.
@@ -42,7 +43,7 @@ struct Snippet {
 // What a plugin gave for one command.
 struct CommandResult {
   bool ok = false;                  // false: "No result."
-  std::string text{};               // of all commands but Search
+  std::string text{};               // of a Search: its only snippet
   std::vector<Snippet> snippets{};  // of Search, best first
 };
 

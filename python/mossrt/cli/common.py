@@ -40,45 +40,101 @@ ModelPath = Annotated[
         metavar="MODEL", help="Checkpoint directory, packed file, or owner/name of the hub."
     ),
 ]
+# Groups in --help.
+_MODEL, _GENERATION = "Model", "Generation"
 Dtype = Annotated[
-    str, typer.Option(help="auto, float32, float16 or bfloat16; auto keeps the file's.")
+    str,
+    typer.Option(
+        help="auto, float32, float16 or bfloat16; auto keeps the file's.", rich_help_panel=_MODEL
+    ),
 ]
 Threads = Annotated[
-    int | None, typer.Option(min=1, help="Threads that compute; default: physical cores.")
+    int | None,
+    typer.Option(
+        min=1, help="Threads that compute; default: physical cores.", rich_help_panel=_MODEL
+    ),
 ]
 Backend = Annotated[
-    str, typer.Option(help="native, reference, eigen, openblas or cblas:/path/lib.so.")
+    str,
+    typer.Option(
+        help="native, reference, eigen, openblas or cblas:/path/lib.so.", rich_help_panel=_MODEL
+    ),
 ]
 Architecture = Annotated[
-    str | None, typer.Option(help="Where config.json cannot tell, as codegen2.")
+    str | None,
+    typer.Option(help="Where config.json cannot tell, as codegen2.", rich_help_panel=_MODEL),
 ]
 KvDtype = Annotated[
-    str | None, typer.Option(help="Cache: auto (as the matrices), float32, bfloat16, int8.")
+    str | None,
+    typer.Option(
+        help="Cache: auto (as the matrices), float32, bfloat16, int8.", rich_help_panel=_MODEL
+    ),
 ]
-Context = Annotated[int | None, typer.Option(min=1, help="Most tokens of prompt and answer.")]
+Context = Annotated[
+    int | None,
+    typer.Option(min=1, help="Most tokens of prompt and answer.", rich_help_panel=_MODEL),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 MaxNewTokens = Annotated[
     int | None,
-    typer.Option("--max-new-tokens", "-n", min=-1, help="-1: until the context is full."),
+    typer.Option(
+        "--max-new-tokens",
+        "-n",
+        min=-1,
+        help="-1: until the context is full.",
+        rich_help_panel=_GENERATION,
+    ),
 ]
 DoSample = Annotated[
-    bool | None, typer.Option("--do-sample/--greedy", help="Draw at random, or take the best.")
+    bool | None,
+    typer.Option(
+        "--do-sample/--greedy",
+        help="Draw at random, or take the best.",
+        rich_help_panel=_GENERATION,
+    ),
 ]
-Temperature = Annotated[float | None, typer.Option(min=0.0, help="Logits are divided by it.")]
-TopK = Annotated[int | None, typer.Option(min=0, help="Keep the k most probable tokens.")]
-TopP = Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Keep this probability mass.")]
+Temperature = Annotated[
+    float | None,
+    typer.Option(min=0.0, help="Logits are divided by it.", rich_help_panel=_GENERATION),
+]
+TopK = Annotated[
+    int | None,
+    typer.Option(min=0, help="Keep the k most probable tokens.", rich_help_panel=_GENERATION),
+]
+TopP = Annotated[
+    float | None,
+    typer.Option(min=0.0, max=1.0, help="Keep this probability mass.", rich_help_panel=_GENERATION),
+]
 MinP = Annotated[
-    float | None, typer.Option(min=0.0, max=1.0, help="Keep this share of the best's probability.")
+    float | None,
+    typer.Option(
+        min=0.0,
+        max=1.0,
+        help="Keep this share of the best's probability.",
+        rich_help_panel=_GENERATION,
+    ),
 ]
-RepetitionPenalty = Annotated[float | None, typer.Option(min=0.0, help="1 is off.")]
-Seed = Annotated[int | None, typer.Option(min=0, help="Equal seeds give equal text.")]
+RepetitionPenalty = Annotated[
+    float | None, typer.Option(min=0.0, help="1 is off.", rich_help_panel=_GENERATION)
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(min=0, help="Equal seeds give equal text.", rich_help_panel=_GENERATION),
+]
 Stop = Annotated[
-    list[str] | None, typer.Option(help="Text that ends generation; may be given several times.")
+    list[str] | None,
+    typer.Option(
+        help="Text that ends generation; may be given several times.", rich_help_panel=_GENERATION
+    ),
 ]
 More = Annotated[
     list[str] | None,
     typer.Option(
-        "--option", "-o", metavar="KEY=VALUE", help="Any other generation option, as min_p=0.1."
+        "--option",
+        "-o",
+        metavar="KEY=VALUE",
+        help="Any other generation option, as min_p=0.1.",
+        rich_help_panel=_GENERATION,
     ),
 ]
 ShowStats = Annotated[
@@ -200,6 +256,16 @@ def more_options(given: list[str] | None) -> dict[str, object]:
         except json.JSONDecodeError:
             options[key] = value
     return options
+
+
+def generation(given: dict[str, Any], more: list[str] | None) -> dict[str, Any]:
+    """Generation options from a command's parameters (its `locals()`) and its --option."""
+    names = (
+        "max_new_tokens", "do_sample", "temperature", "top_k", "top_p", "min_p",
+        "repetition_penalty", "seed",
+    )  # fmt: skip
+    options = {name: given[name] for name in names}
+    return options | {"stop": given["stop"] or None} | more_options(more)
 
 
 def human_bytes(n: float) -> str:

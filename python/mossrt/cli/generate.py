@@ -52,14 +52,7 @@ def run(
     text = common.text_input(prompt, file, "prompt")
     if text is not prompt:
         text = text.removesuffix("\n")  # echo's, or the editor's
-    options: dict[str, Any] = {
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "min_p": min_p,
-        "repetition_penalty": repetition_penalty,
-        "stop": stop or None,
-    } | common.more_options(option)
+    options = common.generation(locals(), option)
     loaded = common.load(model, dtype, threads, backend, architecture)
     given = (
         np.array(common.parse_ids(text), np.int64)
@@ -67,9 +60,7 @@ def run(
         else loaded.tokenizer.encode(text, parse_special=parse_special)
     )
     with loaded.session(context=context, kv_dtype=kv_dtype) as session:
-        stream = session.stream(
-            given, max_new_tokens, do_sample, seed, progress=not as_json, **options
-        )
+        stream = session.stream(given, progress=not as_json, **options)
         has_text = loaded.info["tokenizer"] is not None
         if echo and not as_json:
             sys.stdout.write(text if has_text else " ".join(map(str, given)) + " ")

@@ -9,8 +9,9 @@ y = 3
 
 from __future__ import annotations
 
+from mossrt.plugins._plugin import Plugin
 from mossrt.plugins.calculator import calculate
 from mossrt.plugins.search import FolderSearch, SearxngSearch
 from mossrt.plugins.solve import solve
 
-__all__ = ["FolderSearch", "SearxngSearch", "calculate", "solve"]
+__all__ = ["FolderSearch", "Plugin", "SearxngSearch", "calculate", "solve"]

@@ -10,7 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from mossrt.monitor import Monitor
+
 log = logging.getLogger("mossrt.chat")
+
+LOOK = 0.05  # seconds between two looks at the monitor
 
 # What a plugin may return: a text, nothing for a failure, or a list of findings, best first: texts
 # or (title, text).
@@ -26,7 +30,9 @@ class Plugin:
 
     function: from the text between the command's quotes to its result; it runs on a thread of its
     own. What it raises, and a result later than `timeout` seconds, count as a failure, which the
-    model sees as "No result." and the logger "mossrt.chat" in full.
+    model sees as "No result." and the logger "mossrt.chat" in full. Python cannot end a thread: a
+    function that is late, or whose turn was cancelled, runs on and is not listened to; one that
+    takes long should look at the monitor (`Monitor.cancelled`), or have limits of its own.
     """
 
     name: str
@@ -77,9 +83,14 @@ def _plain(value: object) -> PlainResult:
 
 
 def run_commands(
-    commands: Sequence[tuple[str, str]], table: Mapping[str, Plugin]
-) -> list[PlainResult]:
-    """Runs (name, argument) side by side and waits for each no longer than its plugin may take."""
+    commands: Sequence[tuple[str, str]],
+    table: Mapping[str, Plugin],
+    monitor: Monitor | None = None,
+) -> list[PlainResult] | None:
+    """Runs (name, argument) side by side and waits for each no longer than its plugin may take.
+
+    None: the monitor was cancelled.
+    """
     done: queue.SimpleQueue[tuple[int, PlainResult]] = queue.SimpleQueue()
 
     def run(index: int, plugin: Plugin, argument: str) -> None:
@@ -99,15 +110,18 @@ def run_commands(
         threading.Thread(target=run, args=(index, plugin, argument), daemon=True).start()
     results: list[PlainResult] = [None] * len(commands)
     while deadlines:
-        left = max(deadlines.values()) - time.monotonic()
-        try:
-            index, result = done.get(timeout=max(left, 0.0))
-        except queue.Empty:
+        if monitor is not None and monitor.cancelled:
+            return None
+        now = time.monotonic()
+        for index in [index for index, deadline in deadlines.items() if deadline <= now]:
+            log.warning("%s(%r) took too long", *commands[index])
+            del deadlines[index]
+        if not deadlines:
             break
-        if deadlines.pop(index) >= time.monotonic():
+        try:
+            index, result = done.get(timeout=min(LOOK, min(deadlines.values()) - now))
+        except queue.Empty:
+            continue
+        if deadlines.pop(index, None) is not None:
             results[index] = result
-        else:
-            log.warning("%s(%r) came too late", *commands[index])
-    for index in deadlines:
-        log.warning("%s(%r) took too long", *commands[index])
     return results
