@@ -1,4 +1,4 @@
-"""A short conversation with the bundled model; tokens appear as they are made.
+"""A short conversation with the bundled model, which calculates with a plugin; text appears as it is made.
 
 Usage: talk.py [checkpoint directory] [question]...
 """
@@ -7,27 +7,30 @@ import pathlib
 import sys
 
 import mossrt
+from mossrt.plugins import calculate, solve
 
 BUNDLED = pathlib.Path(__file__).resolve().parents[1] / "tiny-moss" / "model"
-QUESTIONS = ("Hello!", "日本的首都是哪里？", "What is the capital of France?", "Who are you?")
+QUESTIONS = ("Hello!", "日本的首都是哪里？", "What is 127 * 38?", "Who are you?")
+# What stands before and after each kind of text. A result names its command.
+MARKS = {"thought": ("(", ")"), "result": ("", ""), "answer": ("", "")}
 
 
 def main() -> None:
     path = sys.argv[1] if len(sys.argv) > 1 else BUNDLED
     model = mossrt.Model.from_pretrained(path)
-    end = model.tokenizer.encode("<eom>", parse_special=True)
-    history = ""
-    for question in sys.argv[2:] or QUESTIONS:
-        history += f"<|Human|>: {question}<eoh>\n<|MOSS|>:"
-        print(f"> {question}\n ", end="")
-        # The protocol's own marks are control tokens only where they are asked for.
-        prompt = model.tokenizer.encode(history, parse_special=True)
-        answer = ""
-        for chunk in model.stream(prompt, max_new_tokens=100, do_sample=False, eos_token_id=end):
-            print(chunk.text, end="", flush=True)
-            answer += chunk.text
-        print()
-        history += f"{answer}<eom>\n"
+    plugins = {"Calculate": calculate, "Solve": solve}
+    with mossrt.chat.Conversation(model, plugins=plugins, do_sample=False) as talk:
+        for question in sys.argv[2:] or QUESTIONS:
+            print(f"> {question}", end="")
+            kind = end = ""
+            for event in talk.stream(question):
+                if event.type in MARKS:
+                    if event.type != kind:
+                        begin, next_end = MARKS[event.type]
+                        print(f"{end}\n  {begin}", end="")
+                        kind, end = event.type, next_end
+                    print(event.text, end="", flush=True)
+            print(end)
 
 
 if __name__ == "__main__":

@@ -133,11 +133,3 @@ def test_doctor_measures() -> None:
     assert mossrt.measure_bandwidth(threads=1) > 1e8
     with pytest.raises(ValueError, match="threads"):
         mossrt.measure_bandwidth(threads=-1)
-
-
-def test_the_example_talks() -> None:
-    program = ROOT / "examples" / "python" / "talk.py"
-    done = subprocess.run(
-        [sys.executable, program], check=True, capture_output=True, text=True, timeout=120
-    )
-    assert "MOSS" in done.stdout
