@@ -42,6 +42,9 @@ source tests/setup_debian.sh
 
 TEST_PACKAGES=("${BUILD_PACKAGES[@]}" git ccache libgtest-dev googletest libbenchmark-dev libblis4 valgrind binutils tmux
   clang libclang-rt-14-dev clang-format shellcheck g++-aarch64-linux-gnu qemu-user)
+# abidiff, and the languages of examples/conversation: some 130 MB, most of it for Java, Rust and Go. Java's runtime can
+# compile a single file; gccgo brings go, gofmt and vet in half the size of golang-go.
+TEST_PACKAGES+=(abigail-tools default-jre-headless libjna-java rustc rustfmt gccgo ruby luajit)
 
 install_torch() {
   "$VENV/bin/python" -c 'import torch' 2>/dev/null ||
@@ -86,6 +89,7 @@ lint() {
   step "lint: shellcheck" shellcheck -x .ci/run $(git ls-files '*.sh') || true
   step "lint: ruff" "$VENV/bin/ruff" check . || true
   step "lint: mypy" "$VENV/bin/mypy" || true
+  step "lint: mypy, ctypes" "$VENV/bin/mypy" --strict examples/conversation/conversation.py || true
   step "lint: stubtest" "$VENV/bin/python" -m mypy.stubtest mossrt._mossrt \
     --allowlist tests/python/stubtest_allowlist.txt || true
 }
