@@ -3,10 +3,15 @@
   python evaluate.py                          # mossrt, in the file's own precision
   python evaluate.py --dtype bfloat16         # mossrt, in any format that it loads
   python evaluate.py --backend transformers   # the independent reference, through CodeGen
+  python evaluate.py --tools                  # whole turns of a conversation in which the tools run
 
 A command counts when it is exact. An answer counts when it holds the fact or result and is in the
-language of the question. Results of commands come from the file of questions: no tool runs here.
+language of the question. Results of commands come from the file of questions, and no tool runs.
 The exit status is 1 when fewer than 90 % of the commands or 95 % of the answers count.
+
+With --tools the questions that need a calculator or an equation solver are asked through
+mossrt.chat.Conversation, whose plugins run: what counts is the right result in the final answer. The
+exit status is 1 when fewer than 90 % do.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-WANTED_COMMANDS, WANTED_ANSWERS = 0.90, 0.95
+WANTED_COMMANDS, WANTED_ANSWERS, WANTED_RESULTS = 0.90, 0.95, 0.90
 # Writes on from a prompt until a given special token, which is not part of what it returns.
 Generate = Callable[[str, str], str]
 
@@ -86,6 +91,11 @@ def language(text: str) -> str:
     return "zh" if re.search(r"[\u4e00-\u9fff]", text) else "en"
 
 
+def holds(answer: str, key: str) -> bool:
+    """The key stands alone: 12 is not found in 123, 0.12, -12 or 12/7."""
+    return re.search(rf"(?<![\w.-]){re.escape(key)}(?![\w/]|\.\d)", answer, re.ASCII) is not None
+
+
 def ask(generate: Generate, question: dict[str, Any]) -> dict[str, Any]:
     """Both passes of one question: thoughts and command, then, with the results, the answer."""
     prompt = f"{question['meta']}<|Human|>: {question['question']}<eoh>\n"
@@ -100,16 +110,44 @@ def ask(generate: Generate, question: dict[str, Any]) -> dict[str, Any]:
         results = question["results"] if command_right else "No result."
         prompt += f"{written}<eoc>\n<|Results|>:\n{results}\n<eor>\n"
     answer = generate(prompt + "<|MOSS|>:", "<eom>").removesuffix("<eom>").strip()
-    # The key stands alone: 12 is not found in 123, 0.12, -12 or 12/7.
-    holds = re.search(rf"(?<![\w.-]){re.escape(question['key'])}(?![\w/]|\.\d)", answer, re.ASCII)
     return {
         "id": question["id"],
         "written": written,
         "answer": answer,
         "command_right": command_right,
-        "fact_right": holds is not None,
+        "fact_right": holds(answer, question["key"]),
         "language_right": language(answer) == question["lang"],
     }
+
+
+def needs_tool(question: dict[str, Any]) -> bool:
+    return question["form"] == "plugin" and question["expression"] != ""
+
+
+def ask_with_tools(model: Any, question: dict[str, Any], **options: Any) -> Any:
+    """The question's turn in a conversation of its own, as `mossrt.chat.Turn`."""
+    mossrt: Any = importlib.import_module("mossrt")
+    plugins = {"Calculate": mossrt.plugins.calculate, "Solve": mossrt.plugins.solve}
+    options = {"do_sample": False, "max_new_tokens": 160, **options}
+    with mossrt.chat.Conversation(model, plugins=plugins, meta=question["meta"], **options) as talk:
+        return talk.send(question["question"])
+
+
+def main_with_tools(args: argparse.Namespace, questions: list[dict[str, Any]]) -> int:
+    mossrt: Any = importlib.import_module("mossrt")
+    model = mossrt.Model.from_pretrained(str(args.model), args.dtype or "auto")
+    right: dict[str, list[bool]] = {}
+    for question in filter(needs_tool, questions):
+        turn = ask_with_tools(model, question)
+        fine = holds(turn.answer, question["key"])
+        right.setdefault(question["kind"], []).append(fine)
+        if args.wrong and not fine:
+            print(f"{question['question']!r}: {turn.commands} {turn.answer!r}")
+    right["all"] = [fine for values in right.values() for fine in values]
+    print("right result in the final answer, tools run by mossrt.chat.Conversation")
+    for group, values in right.items():
+        print(f"{group:<20} {percent(values)}")
+    return 0 if sum(right["all"]) >= WANTED_RESULTS * len(right["all"]) else 1
 
 
 def percent(values: list[bool]) -> str:
@@ -126,16 +164,21 @@ def main() -> int:
     parser.add_argument("--dtype", help="format of the weights in mossrt; default: the file's")
     parser.add_argument("--every", type=int, default=1, help="ask only every so many-th question")
     parser.add_argument("--json", type=Path, help="write every answer and the figures here")
+    parser.add_argument("--tools", action="store_true", help="whole turns, with tools that run")
     parser.add_argument("--wrong", action="store_true", help="print what went wrong")
     args = parser.parse_args()
+    lines = args.questions.read_text(encoding="utf-8").splitlines()[:: args.every]
+    questions = [json.loads(line) for line in lines]
+    if args.tools:
+        if args.backend != "mossrt" or args.json:
+            parser.error("--tools is for the backend mossrt, and prints its figures")
+        return main_with_tools(args, questions)
     if args.backend == "mossrt":
         generate = mossrt_generate(args.model, args.dtype or "auto")
     elif args.dtype:
         parser.error("--dtype is for the backend mossrt; transformers computes in float32")
     else:
         generate = transformers_generate(args.model)
-    lines = args.questions.read_text(encoding="utf-8").splitlines()[:: args.every]
-    questions = [json.loads(line) for line in lines]
     outcomes = [ask(generate, question) for question in questions]
 
     pairs = list(zip(questions, outcomes, strict=True))

@@ -158,7 +158,16 @@ def snippets(s):
         ("docs/guide-cpp.md", "cpp"),
         ("README.md", "c"),
         ("README.md", "cpp"),
+        ("docs/conversation.md", "c"),
+        ("docs/plugins.md", "c"),
+        ("docs/plugins.md", "cpp"),
     )
+    # What a page's blocks print where the trained model runs.
+    trained = {
+        "docs/conversation.md": "The result is 408.\n",
+        "docs/plugins.md": r"'1024'\nLength(\"MOSS\") => 4 bytes",
+    }
+    printed = dict.fromkeys(trained, "")
     for page, language in pages:
         guide = pathlib.Path(page).name
         text = (pathlib.Path(s["source"]) / page).read_text(encoding="utf-8")
@@ -170,8 +179,14 @@ def snippets(s):
             file.write_text(body, encoding="utf-8")
             compiler = [s["cc"], "-std=c99"] if language == "c" else [s["cxx"], "-std=c++20"]
             run([*compiler, "-Wall", "-Wextra", "-Werror", file, "-o", stem, *flags(s, "mossrt")])
-            run([stem, s["model"]], env=environment)
+            model = f"{s['source']}/examples/tiny-moss/model" if page in trained else s["model"]
+            text = run([stem, model], env=environment).decode("utf-8")
+            if page in trained:
+                printed[page] += text
             count += 1
+    for page, wanted in trained.items():
+        if wanted not in printed[page]:
+            sys.exit(f"{page} printed {printed[page]!r}, without {wanted!r}")
     if count < 10:
         sys.exit(f"only {count} snippets were found")
 

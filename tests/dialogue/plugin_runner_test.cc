@@ -175,20 +175,25 @@ TEST(PluginRunner, Failures) {
 
 TEST(PluginRunner, ACancelEndsTheWaiting) {
   Monitor monitor;
-  std::promise<void> left;
-  const Function cancels = [&monitor](PluginCall& call) {
+  // They are told, too, and are waited for here, since they use this stack.
+  auto cancels_left = std::make_shared<std::promise<void>>();
+  auto waits_left = std::make_shared<std::promise<void>>();
+  const Function cancels = [&monitor, left = cancels_left](PluginCall& call) {
     monitor.Cancel();
-    return UntilNobodyWaits(call);
-  };
-  const Function leaves = [&left](PluginCall& call) {
     UntilNobodyWaits(call);
-    left.set_value();
+    left->set_value();
     return true;
   };
-  const std::vector<PluginJob> jobs = {Job(cancels), Job(leaves)};
+  const Function waits = [left = waits_left](PluginCall& call) {
+    UntilNobodyWaits(call);
+    left->set_value();
+    return true;
+  };
+  const std::vector<PluginJob> jobs = {Job(cancels), Job(waits)};
   const auto results = RunPlugins(jobs, &monitor);
   EXPECT_EQ(results.status().code(), absl::StatusCode::kCancelled);
-  left.get_future().wait();  // they are told, too
+  cancels_left->get_future().wait();
+  waits_left->get_future().wait();
   bool ran = false;
   const std::vector<PluginJob> more = {Job([&ran](PluginCall&) { return ran = true; })};
   EXPECT_EQ(RunPlugins(more, &monitor).status().code(), absl::StatusCode::kCancelled);
