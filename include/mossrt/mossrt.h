@@ -458,7 +458,8 @@ MOSSRT_API mossrt_error* mossrt_generate(mossrt_session* s, const char* prompt, 
 /* A conversation in MOSS's protocol, as a state machine over token ids that knows no model. One
  * turn is: send; then, until mossrt_chat_next says DONE, either GENERATE (mossrt_chat_eval, and
  * every token of a generation with the options of mossrt_chat_set_options into mossrt_chat_push) or
- * RUN_COMMANDS (a result for each of mossrt_chat_commands). Texts sent and results are plain text:
+ * RUN_COMMANDS (a result for each of mossrt_chat_commands); or mossrt_chat_advance, which does all
+ * that. Texts sent and results are plain text:
  * role tags and control tokens in them are never real. o: MOSSRT_OPTIONS_CHAT or NULL.
  * Errors: INVALID_ARGUMENT, CONTEXT_FULL (the meta instruction alone is too long). */
 MOSSRT_API mossrt_error* mossrt_chat_create(const mossrt_tokenizer* t, const mossrt_options* o,
@@ -504,6 +505,17 @@ MOSSRT_API mossrt_error* mossrt_chat_constrain(const mossrt_chat* c, mossrt_gene
 /* The generation ended without an end token: MOSSRT_FINISH_LENGTH, CONTEXT_FULL, CANCELLED.
  * CANCELLED also where results are awaited: a turn that has no answer is taken back. */
 MOSSRT_API mossrt_error* mossrt_chat_end(mossrt_chat* c, int32_t finish);
+
+/* All of that in one: the next event of the turn that mossrt_chat_send began, as mossrt_chat_event
+ * gives it. Evaluates, generates and runs the attached plugins as far as it takes; type NONE: the
+ * turn is over. The session is made to hold the conversation. o: MOSSRT_OPTIONS_GENERATE (with
+ * the end tokens of mossrt_chat_set_options in any case) or NULL; m may be NULL. A cancel ends the
+ * turn: an answer stays as far as it came, a turn without one is taken back. Errors: those of the
+ * calls that it does; the turn is open then, and mossrt_chat_undo takes it back. */
+MOSSRT_API mossrt_error* mossrt_chat_advance(mossrt_chat* c, mossrt_session* s,
+                                             const mossrt_options* o, mossrt_monitor* m,
+                                             int32_t* type, const char** text, size_t* len,
+                                             const int64_t** numbers, size_t* n);
 
 /* Takes the next event (MOSSRT_CHAT_EVENT_*); text is whole code points and never a part of a
  * control token or role tag; numbers are those of a citation. Borrowed until the next event is

@@ -162,6 +162,8 @@ struct mossrt_chat {
   std::unique_ptr<mossrt::runtime::Chat> chat;
   std::vector<std::optional<mossrt::runtime::CommandResult>> results;  // of the open commands
   std::map<std::string, std::shared_ptr<const mossrt::runtime::Plugin>, std::less<>> plugins;
-  mossrt::runtime::ChatEvent event;  // the last one given
+  mossrt::runtime::ChatEvent event;               // the last one given
+  std::unique_ptr<mossrt_generation> generation;  // of mossrt_chat_advance, where it is open
+  mossrt::capi::InUse driven;                     // by mossrt_chat_advance
   mutable mossrt::capi::InUse in_use;
 };

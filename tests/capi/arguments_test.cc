@@ -326,6 +326,24 @@ std::multimap<std::string, NullCase> NullCases() {
        {"call", [] { return mossrt_plugin_set_error(nullptr, "a", 1); }}},
       {"mossrt_chat_constrain", {"c ", [] { return mossrt_chat_constrain(nullptr, generation); }}},
       {"mossrt_chat_constrain", {"g ", [] { return mossrt_chat_constrain(chat, nullptr); }}},
+      {"mossrt_chat_advance",
+       {"c ",
+        [] {
+          return mossrt_chat_advance(nullptr, session, nullptr, nullptr, &number, nullptr, nullptr,
+                                     nullptr, nullptr);
+        }}},
+      {"mossrt_chat_advance",
+       {"s ",
+        [] {
+          return mossrt_chat_advance(chat, nullptr, nullptr, nullptr, &number, nullptr, nullptr,
+                                     nullptr, nullptr);
+        }}},
+      {"mossrt_chat_advance",
+       {"type",
+        [] {
+          return mossrt_chat_advance(chat, session, nullptr, nullptr, nullptr, nullptr, nullptr,
+                                     nullptr, nullptr);
+        }}},
       {"mossrt_chat_set_options", {"c ", [] { return mossrt_chat_set_options(nullptr, options); }}},
       {"mossrt_chat_set_options", {"o ", [] { return mossrt_chat_set_options(chat, nullptr); }}},
       {"mossrt_chat_stop_ids",

@@ -108,6 +108,59 @@ TEST(Chat, TurnsInCpp) {
   EXPECT_EQ(Json::parse(again.Info())["turns"].size(), 1u);
 }
 
+// Whatever a program does between two events, the answer is that of an undisturbed turn.
+TEST(Chat, AdvancesAfterAnythingInBetween) {
+  mossrt::Session session = Trained().CreateSession(), other = Trained().CreateSession();
+  const mossrt::GenerateOptions greedy{.do_sample = false};
+  mossrt::Chat chat(Trained().Tokenizer(), {.plugins = {{"Calculate"}}});
+  chat.AddBuiltinPlugin("Calculate");
+  const auto finish = [&] {
+    while (chat.Advance(session, greedy)) {
+    }
+    return Json::parse(chat.TurnJson())["answer"];
+  };
+  chat.Send("What is 6 * 7?");
+  ASSERT_TRUE(chat.Advance(session, greedy));
+  ASSERT_TRUE(chat.Advance(other, greedy));  // goes on with another session, and then back
+  EXPECT_EQ(finish(), "The result is 42.");
+  EXPECT_FALSE(chat.Advance(session, greedy)) << "the turn is over, and stays so";
+
+  chat.Send("What is 6 * 7?");
+  ASSERT_TRUE(chat.Advance(session, greedy));
+  session.Rewind(3);
+  EXPECT_EQ(finish(), "The result is 42.");
+
+  chat.Send("What is 6 * 7?");
+  ASSERT_TRUE(chat.Advance(session, greedy));
+  ASSERT_TRUE(chat.Undo());
+  EXPECT_FALSE(chat.Advance(session, greedy)) << "no turn is open";
+  chat.Send("What is 5 * 5?");
+  EXPECT_EQ(finish(), "The result is 25.");
+
+  chat.Send("What is 6 * 7?");
+  ASSERT_TRUE(chat.Advance(session, greedy));
+  chat.End(mossrt::Finish::kCancelled);  // it has no answer, and is taken back
+  EXPECT_EQ(Json::parse(chat.Info())["turns"].size(), 3u);
+  EXPECT_EQ(Json::parse(chat.Say(session, "What is 6 * 7?", greedy))["answer"],
+            "The result is 42.");
+}
+
+TEST(Chat, AdvanceLeavesTheTurnOpenAfterAnError) {
+  mossrt::Session session = Trained().CreateSession();
+  mossrt::Chat chat(Trained().Tokenizer(), {.plugins = {{"Calculate"}}});
+  try {
+    chat.Say(session, "What is 6 * 7?", {.do_sample = false});
+    FAIL() << "no plugin is attached";
+  } catch (const mossrt::Error& e) {
+    EXPECT_EQ(e.code(), mossrt::Code::kNotFound) << e.what();
+  }
+  EXPECT_EQ(chat.Next().action, mossrt::ChatAction::kRunCommands);
+  chat.AddBuiltinPlugin("Calculate");
+  while (chat.Advance(session, {.do_sample = false})) {
+  }
+  EXPECT_EQ(Json::parse(chat.TurnJson())["answer"], "The result is 42.");
+}
+
 TEST(Chat, LimitsAndCodes) {
   const mossrt::Tokenizer tokenizer = Trained().Tokenizer();
   mossrt::Chat chat(tokenizer, {.meta = "", .context = 80});

@@ -135,14 +135,7 @@ class Chat {
     detail::Check(mossrt_chat_end(get(), static_cast<std::int32_t>(finish)));
   }
   std::optional<ChatEvent> TakeEvent() {
-    std::int32_t type = MOSSRT_CHAT_EVENT_NONE;
-    const char* text = nullptr;
-    std::size_t len = 0, n = 0;
-    const std::int64_t* numbers = nullptr;
-    detail::Check(mossrt_chat_event(get(), &type, &text, &len, &numbers, &n));
-    if (type == MOSSRT_CHAT_EVENT_NONE) return std::nullopt;
-    return ChatEvent{static_cast<ChatEvent::Type>(type), std::string(text, len),
-                     std::vector<std::int64_t>(numbers, numbers + n)};
+    return Event([&](auto*... out) { return mossrt_chat_event(get(), out...); });
   }
   std::vector<ChatCommand> Commands() const {
     std::size_t n = 0;
@@ -190,21 +183,19 @@ class Chat {
                   const std::function<void(const ChatEvent&)>& show = {},
                   Monitor* monitor = nullptr) {
     Send(text);
-    while (true) {
-      ShowEvents(show);
-      const ChatAction action = Next().action;
-      if (action == ChatAction::kDone) return TurnJson();
-      try {
-        if (action == ChatAction::kGenerate) {
-          Generate(session, options, show, monitor);
-        } else {
-          RunCommands(monitor);
-        }
-      } catch (const Error& e) {
-        if (e.code() != Code::kCancelled) throw;
-        End(Finish::kCancelled);
-      }
+    while (const auto event = Advance(session, options, monitor)) {
+      if (show) show(*event);
     }
+    return TurnJson();
+  }
+  // The next event of the turn that Send began; none: it is over. Generates and runs plugins as far
+  // as that takes.
+  std::optional<ChatEvent> Advance(Session& session, const GenerateOptions& options = {},
+                                   Monitor* monitor = nullptr) {
+    const detail::Options o(options);
+    return Event([&](auto*... out) {
+      return mossrt_chat_advance(get(), session.get(), o.get(), Monitor::Get(monitor), out...);
+    });
   }
   // Makes the session hold the conversation.
   void Eval(Session& session, Monitor* monitor = nullptr) const {
@@ -273,28 +264,16 @@ class Chat {
                                          [](void* user) { delete static_cast<Function*>(user); }));
     held.release();
   }
-  void ShowEvents(const std::function<void(const ChatEvent&)>& show) {
-    while (const auto event = TakeEvent()) {
-      if (show) show(*event);
-    }
-  }
-  void Generate(Session& session, const GenerateOptions& options,
-                const std::function<void(const ChatEvent&)>& show, Monitor* monitor) {
-    Eval(session, monitor);
-    GenerateOptions with_ends = options;
-    with_ends.eos_token_id = StopIds();
-    Generation generation = session.Generate(with_ends, monitor);
-    Constrain(generation);
-    for (bool more = true; more;) {
-      const auto chunk = generation.Next();
-      if (!chunk) return;
-      if (chunk->token >= 0) more = Push(chunk->token);
-      if (more && chunk->finish != Finish::kNone) {
-        End(chunk->finish);
-        more = false;
-      }
-      ShowEvents(show);
-    }
+  template <typename F>
+  static std::optional<ChatEvent> Event(F take) {
+    std::int32_t type = MOSSRT_CHAT_EVENT_NONE;
+    const char* text = nullptr;
+    std::size_t len = 0, n = 0;
+    const std::int64_t* numbers = nullptr;
+    detail::Check(take(&type, &text, &len, &numbers, &n));
+    if (type == MOSSRT_CHAT_EVENT_NONE) return std::nullopt;
+    return ChatEvent{static_cast<ChatEvent::Type>(type), std::string(text, len),
+                     std::vector<std::int64_t>(numbers, numbers + n)};
   }
   detail::Handle<mossrt_chat, mossrt_chat_free> handle_;
 };
