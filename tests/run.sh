@@ -98,9 +98,9 @@ stage_release() {
   if configure release -DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ && build release; then
     run_ctest release || true
   fi
-  # The compiler and the warnings of the build above, so that ccache knows every object but the binding's.
+  # The compiler, the warnings and the depth of the build above, so that ccache knows every object but the binding's.
   if step "release: pip install ." env CC=gcc CXX=g++ "$VENV/bin/pip" install -q --no-build-isolation \
-    -Ccmake.define.MOSSRT_WERROR=ON .; then
+    -Cbuild-dir=build/python -Ccmake.define.MOSSRT_WERROR=ON .; then
     # Tests of Ctrl-C need it unignored, which it is not in a shell's background job.
     step "release: pytest" timeout 1200 env --default-signal=INT \
       "$VENV/bin/python" -m pytest --junitxml="$RESULTS/release-pytest.xml" || true

@@ -28,6 +28,8 @@ def resolve(
     With `local_files_only`, or HF_HUB_OFFLINE=1 in the environment, only the local cache is asked.
     """
     text = os.fspath(path)
+    if not text:
+        raise ValueError('path is empty; name a checkpoint directory ("." for the current one)')
     if os.path.lexists(text) or isinstance(path, Path) or not _REPO_ID.fullmatch(text):
         return Path(text)  # the library says what is wrong with it
     try:

@@ -113,6 +113,11 @@ bool IsOption(std::string_view key) {
                      [&](const OptionInfo& row) { return row.key == key; });
 }
 
+// Do they have no effect where the most probable token is taken?
+bool OnlyForSampling(std::string_view key) {
+  return key == "temperature" || key == "top_k" || key == "top_p" || key == "min_p";
+}
+
 absl::StatusOr<Json> Parse(std::string_view text, std::string_view what) {
   if (text.empty()) return Json(Json::object());
   return ParseJsonObject(text, what);
@@ -256,8 +261,14 @@ absl::StatusOr<ResolvedGenerateOptions> ResolveGenerateOptions(
       TakeEndTokens(generation_config, config, params, recipe, tokenizer, &values));
   for (const OptionInfo& row : OptionTable(OptionKind::kGenerate)) {
     SetIfAbsent(&values, row.key, Json::parse(row.default_json), "default");
+  }
+  const bool greedy = !values.find("do_sample")->second.json.get<bool>();
+  for (const OptionInfo& row : OptionTable(OptionKind::kGenerate)) {
     const Value& value = values.find(row.key)->second;
-    resolved.origins.push_back({std::string(row.key), DumpJson(value.json), value.origin});
+    const bool unused = greedy && value.origin == kArgument && OnlyForSampling(row.key);
+    resolved.origins.push_back(
+        {std::string(row.key), DumpJson(value.json),
+         unused ? Cat(value.origin, " (not used: do_sample is false)") : value.origin});
   }
   resolved.options = Fill(values);
   // Ranges that depend on other options are the sampler's to judge; here, so that the message

@@ -93,9 +93,15 @@ std::string Plain(std::string_view key) {
   return plain;
 }
 
+constexpr double kNoLimit = 1e15;  // nobody counts that far
+
 std::string Wanted(const OptionInfo& row) {
   std::string range;
-  if (HasRange(row)) range = Cat(" from ", row.low, " to ", row.high);
+  if (HasRange(row) && row.high < kNoLimit) {
+    range = Cat(" from ", row.low, " to ", row.high);
+  } else if (HasRange(row)) {
+    range = Cat(", ", row.low, " or more");
+  }
   switch (row.type) {
     case OptionType::kBool:
       return "true or false";

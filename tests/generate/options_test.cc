@@ -205,6 +205,14 @@ TEST_F(Resolve, MossStopsAtATokenSet) {
   EXPECT_EQ(other->options.eos_token_id, (std::vector<std::int32_t>{(*tokenizer)->eos_id()}));
 }
 
+TEST_F(Resolve, ArgumentsWithoutEffectAreNamed) {
+  Run(R"({"do_sample": false, "temperature": 0.5, "seed": 3})", "", "", llama_);
+  EXPECT_EQ(origins_["temperature"], "0.5 from argument (not used: do_sample is false)");
+  EXPECT_EQ(origins_["seed"], "3 from argument");
+  Run(R"({"do_sample": true, "temperature": 0.5})", "", "", llama_);
+  EXPECT_EQ(origins_["temperature"], "0.5 from argument");
+}
+
 TEST_F(Resolve, NothingIsIgnoredInSilence) {
   Run("", R"({"num_beams": 4, "length_penalty": 1.0, "bos_token_id": 1, "max_length": 4096,
               "transformers_version": "5.0", "penalty_alpha": null, "new_thing": true})",

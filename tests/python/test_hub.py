@@ -67,3 +67,8 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
     with pytest.raises(FileNotFoundError, match=r"pip install 'mossrt\[hub\]'"):
         mossrt.Model.from_pretrained("somebody/else")
+
+
+def test_an_empty_path_is_not_the_current_directory() -> None:
+    with pytest.raises(ValueError, match="path is empty"):
+        mossrt.Model.from_pretrained("")

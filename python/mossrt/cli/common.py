@@ -45,7 +45,8 @@ _MODEL, _GENERATION = "Model", "Generation"
 Dtype = Annotated[
     str,
     typer.Option(
-        help="auto, float32, float16 or bfloat16; auto keeps the file's.", rich_help_panel=_MODEL
+        help="auto (as in the file), float32, float16, bfloat16, int8 or int4 (also as int4-g64).",
+        rich_help_panel=_MODEL,
     ),
 ]
 Threads = Annotated[

@@ -160,9 +160,10 @@ def run(
 ) -> None:
     """Holds a conversation, in a terminal or by what is piped in.
 
-    MOSS models think, run commands (Calculate and Solve; others by options) and answer; other
-    models continue what they are given. In a terminal /help lists what else can be typed. Piped
-    in, each line is a message. Answers go to stdout, all else to stderr.
+    MOSS models think, run commands (Calculate and Solve; others by
+    options) and answer; other models continue what they are given. In a
+    terminal /help lists what else can be typed. Piped in, each line is a
+    message. Answers go to stdout, all else to stderr.
     """
     generation = common.generation(locals(), option)
     typed = sys.stdin.isatty() and not as_json
