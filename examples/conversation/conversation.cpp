@@ -3,8 +3,6 @@
 #include <iostream>
 #include <mossrt/mossrt.hpp>
 #include <optional>
-#include <string>
-#include <string_view>
 
 constexpr const char* kQuestions[] = {"Hello!", "1234乘以5678=?", "What is 12 / 34?"};
 
@@ -26,29 +24,21 @@ const char* NameOf(mossrt::ChatEvent::Type type) {
   return "unknown";
 }
 
-// No value: the model is told that the calculation failed.
-std::optional<std::string> Calculate(std::string_view expression) {
-  try {
-    return mossrt::Calculate(expression);
-  } catch (const mossrt::Error&) {
-    return std::nullopt;
-  }
-}
-
 int main(int argc, char** argv) {
   try {
     const auto model = mossrt::Model::Load(argc > 1 ? argv[1] : "");
     mossrt::Session session = model.CreateSession();
     mossrt::Chat chat(model.Tokenizer(), {.plugins = {{"Calculate"}}});
+    chat.AddBuiltinPlugin("Calculate");
     for (const char* question : kQuestions) {
       std::optional<mossrt::ChatEvent::Type> shown;
-      const auto show = [&shown](const mossrt::ChatEvent& event) {
-        if (event.type != shown) std::cout << "\n[" << NameOf(event.type) << "] ";
-        std::cout << event.text << std::flush;
-        shown = event.type;
-      };
+      chat.Send(question);
       std::cout << "> " << question;
-      chat.Say(session, question, {{"Calculate", Calculate}}, {.seed = 1}, show);
+      while (const auto event = chat.Advance(session, {.seed = 1})) {
+        if (event->type != shown) std::cout << "\n[" << NameOf(event->type) << "] ";
+        std::cout << event->text << std::flush;
+        shown = event->type;
+      }
       std::cout << '\n';
     }
   } catch (const mossrt::Error& e) {

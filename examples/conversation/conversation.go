@@ -25,53 +25,21 @@ func check(e *C.mossrt_error) {
 	}
 }
 
-func calculate(chat *C.mossrt_chat, index C.size_t) {
-	var name, argument, value *C.char // no value tells the model that the calculation failed
-	var n, size C.size_t
-	check(C.mossrt_chat_command(chat, index, &name, &argument, &n))
-	C.mossrt_error_free(C.mossrt_calculate(argument, n, &value, &size))
-	defer C.mossrt_free(unsafe.Pointer(value))
-	check(C.mossrt_chat_set_result(chat, index, value, size))
-}
-
 func turn(chat *C.mossrt_chat, s *C.mossrt_session, o *C.mossrt_options, question string) {
-	var action, token, finish, more, kind, shown C.int32_t
+	var kind, shown C.int32_t
 	var piece *C.char
-	var n C.size_t
-	var writer *C.mossrt_generation // of the field that is open
-	defer func() { C.mossrt_generation_free(writer) }()
 	check(C.mossrt_chat_send(chat, text(question), C.size_t(len(question))))
 	fmt.Print("> ", question)
-	next := func() { check(C.mossrt_chat_next(chat, nil, 0, &action, nil, nil, nil)) }
-	event := func() { check(C.mossrt_chat_event(chat, &kind, &piece, nil, nil, nil)) }
-	for next(); action != C.MOSSRT_CHAT_DONE; next() {
-		if action == C.MOSSRT_CHAT_RUN_COMMANDS {
-			check(C.mossrt_chat_commands(chat, &n))
-			for i := C.size_t(0); i < n; i++ {
-				calculate(chat, i)
-			}
-			check(C.mossrt_chat_end_commands(chat))
-		} else if more == 0 {
-			C.mossrt_generation_free(writer)
-			writer, more = nil, 1
-			check(C.mossrt_chat_eval(chat, s, nil))
-			check(C.mossrt_generation_start(s, o, nil, &writer))
-		} else {
-			check(C.mossrt_generation_next(writer, &token, nil, nil, &finish))
-			if token >= 0 {
-				check(C.mossrt_chat_push(chat, token, &more))
-			} else {
-				check(C.mossrt_chat_end(chat, finish))
-				more = 0
-			}
+	for {
+		check(C.mossrt_chat_advance(chat, s, o, nil, &kind, &piece, nil, nil, nil))
+		if kind == C.MOSSRT_CHAT_EVENT_NONE {
+			break
 		}
-		for event(); kind != C.MOSSRT_CHAT_EVENT_NONE; event() {
-			if kind != shown {
-				fmt.Printf("\n[%s] ", events[kind])
-			}
-			fmt.Print(C.GoString(piece))
-			shown = kind
+		if kind != shown {
+			fmt.Printf("\n[%s] ", events[kind])
 		}
+		fmt.Print(C.GoString(piece))
+		shown = kind
 	}
 	fmt.Println()
 }
@@ -99,10 +67,10 @@ func main() {
 	check(C.mossrt_options_set_str(plugins, text("plugins"), text("Calculate"), 9))
 	check(C.mossrt_chat_create(tokenizer, plugins, &chat))
 	defer C.mossrt_chat_free(chat)
+	check(C.mossrt_chat_add_builtin_plugin(chat, text("Calculate")))
 	check(C.mossrt_options_create(C.MOSSRT_OPTIONS_GENERATE, &sampling))
 	defer C.mossrt_options_free(sampling)
 	check(C.mossrt_options_set_int(sampling, text("seed"), 1))
-	check(C.mossrt_chat_set_options(chat, sampling))
 	for _, question := range []string{"Hello!", "1234乘以5678=?", "What is 12 / 34?"} {
 		turn(chat, session, sampling, question)
 	}

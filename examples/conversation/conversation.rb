@@ -28,37 +28,19 @@ module Mossrt
   end
 end
 
-def calculate(chat, index)
-  _, argument, length = Mossrt.call("chat_command", chat, index, :pointer, :pointer, :size)
-  value, size = Mossrt.call("calculate", argument, length, :pointer, :size)
-  Mossrt.call("chat_set_result", chat, index, value, size)
-  Mossrt.mossrt_free(value)
-rescue RuntimeError
-  Mossrt.call("chat_set_result", chat, index, nil, 0) # the model is told that it failed
-end
-
 def turn(chat, session, sampling, question)
-  writer = shown = nil
+  shown = nil
   Mossrt.call("chat_send", chat, question, question.bytesize)
   print "> ", question
-  until (action = Mossrt.call("chat_next", chat, nil, 0, :int, nil, nil, nil)).zero?
-    if action == Mossrt::CHAT_RUN_COMMANDS
-      Mossrt.call("chat_commands", chat, :size).times { |index| calculate(chat, index) }
-      Mossrt.call("chat_end_commands", chat)
-    elsif writer.nil?
-      Mossrt.call("chat_eval", chat, session, nil)
-      writer = Mossrt.create("generation", "generation_start", session, sampling, nil)
-    else
-      token, finish = Mossrt.call("generation_next", writer, :int, nil, nil, :int)
-      more = Mossrt.call("chat_push", chat, token, :int) if token >= 0
-      Mossrt.call("chat_end", chat, finish) if token.negative?
-      writer = nil if token.negative? || more.zero?
-    end
-    until (kind, text = Mossrt.call("chat_event", chat, :int, :pointer, nil, nil, nil))[0].zero?
-      print kind == shown ? "" : "\n[#{Mossrt::EVENTS[kind]}] ", text.to_s
-      $stdout.flush
-      shown = kind
-    end
+  loop do
+    kind, text, size =
+      Mossrt.call("chat_advance", chat, session, sampling, nil, :int, :pointer, :size, nil, nil)
+    break if kind == Mossrt::CHAT_EVENT_NONE
+
+    print "\n[#{Mossrt::EVENTS[kind]}] " unless kind == shown
+    print text[0, size]
+    $stdout.flush
+    shown = kind
   end
   puts
 end
@@ -70,9 +52,9 @@ begin
   plugins = Mossrt.create("options", "options_create", Mossrt::OPTIONS_CHAT)
   Mossrt.call("options_set_str", plugins, "plugins", "Calculate", "Calculate".bytesize)
   chat = Mossrt.create("chat", "chat_create", tokenizer, plugins)
+  Mossrt.call("chat_add_builtin_plugin", chat, "Calculate")
   sampling = Mossrt.create("options", "options_create", Mossrt::OPTIONS_GENERATE)
   Mossrt.call("options_set_int", sampling, "seed", 1)
-  Mossrt.call("chat_set_options", chat, sampling)
   ["Hello!", "1234乘以5678=?", "What is 12 / 34?"].each { |q| turn(chat, session, sampling, q) }
 rescue RuntimeError => e
   abort e.message

@@ -164,7 +164,7 @@ def snippets(s):
     )
     # What a page's blocks print where the trained model runs.
     trained = {
-        "docs/conversation.md": "The result is 408.\n",
+        "docs/conversation.md": "The result is 408.\n" * 2,
         "docs/plugins.md": r"'1024'\nLength(\"MOSS\") => 4 bytes",
     }
     printed = dict.fromkeys(trained, "")
