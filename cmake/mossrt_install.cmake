@@ -1,5 +1,4 @@
 # Headers, libraries, CMake package and pkg-config files, all relocatable. Component "sdk".
-option(MOSSRT_INSTALL "Generate the install rules" ${PROJECT_IS_TOP_LEVEL})
 if(NOT MOSSRT_INSTALL)
   return()
 endif()
