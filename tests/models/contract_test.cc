@@ -7,6 +7,10 @@ namespace {
 
 class ContractTest : public testing::TestWithParam<std::string> {};
 
+// Of every kind of product, and scales with and without zero points.
+constexpr const char* kDTypes[] = {"float32",       "float16", "bfloat16",      "int8",
+                                   "int8-g32-asym", "int4",    "int4-g128-asym"};
+
 constexpr std::size_t kTokens = 530;  // over two KV blocks, ending within a third
 
 std::vector<float> AllLogits(const Model& model, const ReferenceModel& reference,
@@ -33,8 +37,7 @@ void ExpectSameBits(const std::vector<float>& a, const std::vector<float>& b,
 
 TEST_P(ContractTest, ThreadsAndChunksChangeNoBit) {
   const ReferenceModel reference(GetParam());
-  for (const std::string dtype :
-       {"float32", "float16", "bfloat16", "int8", "int8-g32-asym", "int4", "int4-g128-asym"}) {
+  for (const std::string dtype : kDTypes) {
     for (const DType kv : {DType::kF32, DType::kBF16, DType::kI8}) {
       const auto one = reference.Load({.dtype = dtype, .threads = 1});
       const std::vector<float> want = AllLogits(*one, reference, {512, 18}, nullptr, kv);
@@ -54,8 +57,6 @@ TEST_P(ContractTest, ThreadsAndChunksChangeNoBit) {
 
 TEST_P(ContractTest, HooksThatOnlyReadChangeNoBit) {
   const ReferenceModel reference(GetParam());
-  const auto model = reference.Load({.dtype = "float32"});
-  const std::vector<float> want = AllLogits(*model, reference, {100});
   HookSet hooks;
   int calls = 0;
   for (int p = 0; p < kHookPoints; ++p) {
@@ -64,74 +65,90 @@ TEST_P(ContractTest, HooksThatOnlyReadChangeNoBit) {
       return absl::OkStatus();
     });
   }
-  ExpectSameBits(want, AllLogits(*model, reference, {100}, &hooks), "hooked");
-  const int layers = static_cast<int>(model->params().layers);
-  EXPECT_EQ(calls, 6 * (9 * layers + 3));
+  for (const std::string dtype : kDTypes) {
+    const auto model = reference.Load({.dtype = dtype});
+    ASSERT_NE(model, nullptr) << dtype;
+    const std::vector<float> want = AllLogits(*model, reference, {100});
+    calls = 0;
+    ExpectSameBits(want, AllLogits(*model, reference, {100}, &hooks), "hooked, " + dtype);
+    const int layers = static_cast<int>(model->params().layers);
+    EXPECT_EQ(calls, 6 * (9 * layers + 3)) << dtype;
+  }
 }
 
 TEST_P(ContractTest, SequencesBesideItChangeNoBit) {
   const ReferenceModel reference(GetParam());
-  const auto model = reference.Load({.dtype = "float32"});
-  const std::vector<float> want = AllLogits(*model, reference, {64});
-  Sequence first(*model, 512), second(*model, 1), third(*model, 1);
-  std::vector<float> got;
-  for (std::size_t at = 0; at < kTokens; at += 53) {
-    const std::size_t n = std::min<std::size_t>(53, kTokens - at);
-    const std::span<const std::int32_t> ids(reference.ids);
-    const SequenceInput inputs[] = {{.kv = &second.kv(),
-                                     .tokens = ids.subspan(at / 2 + 900, 3),
-                                     .embeddings = {},
-                                     .want = SequenceInput::Rows::kLast,
-                                     .listed = {}},
-                                    {.kv = &first.kv(),
-                                     .tokens = ids.subspan(at, n),
-                                     .embeddings = {},
-                                     .want = SequenceInput::Rows::kAll,
-                                     .listed = {}},
-                                    {.kv = &third.kv(),
-                                     .tokens = ids.subspan(at + 1000, 11),
-                                     .embeddings = {},
-                                     .want = SequenceInput::Rows::kNone,
-                                     .listed = {}}};
-    const auto logits = model->Forward(inputs, {}, first.workspace());
-    ASSERT_TRUE(logits.ok()) << logits.status();
-    ASSERT_EQ(logits->rows, static_cast<std::int64_t>(n) + 1);
-    for (std::int64_t i = 1; i < logits->rows; ++i) {
-      const auto row = logits->RowSpan(i);
-      got.insert(got.end(), row.begin(), row.end());
+  for (const std::string dtype : kDTypes) {
+    const auto model = reference.Load({.dtype = dtype});
+    ASSERT_NE(model, nullptr) << dtype;
+    const std::vector<float> want = AllLogits(*model, reference, {64});
+    Sequence first(*model, 512), second(*model, 1), third(*model, 1);
+    std::vector<float> got;
+    for (std::size_t at = 0; at < kTokens; at += 53) {
+      const std::size_t n = std::min<std::size_t>(53, kTokens - at);
+      const std::span<const std::int32_t> ids(reference.ids);
+      const SequenceInput inputs[] = {{.kv = &second.kv(),
+                                       .tokens = ids.subspan(at / 2 + 900, 3),
+                                       .embeddings = {},
+                                       .want = SequenceInput::Rows::kLast,
+                                       .listed = {}},
+                                      {.kv = &first.kv(),
+                                       .tokens = ids.subspan(at, n),
+                                       .embeddings = {},
+                                       .want = SequenceInput::Rows::kAll,
+                                       .listed = {}},
+                                      {.kv = &third.kv(),
+                                       .tokens = ids.subspan(at + 1000, 11),
+                                       .embeddings = {},
+                                       .want = SequenceInput::Rows::kNone,
+                                       .listed = {}}};
+      const auto logits = model->Forward(inputs, {}, first.workspace());
+      ASSERT_TRUE(logits.ok()) << logits.status();
+      ASSERT_EQ(logits->rows, static_cast<std::int64_t>(n) + 1);
+      for (std::int64_t i = 1; i < logits->rows; ++i) {
+        const auto row = logits->RowSpan(i);
+        got.insert(got.end(), row.begin(), row.end());
+      }
     }
+    ExpectSameBits(want, got, "batched, " + dtype);
   }
-  ExpectSameBits(want, got, "batched");
+}
+
+void ExpectRewindsAndForksChangeNoBit(const Model& model, const ReferenceModel& reference, DType kv,
+                                      const std::string& dtype) {
+  const std::span<const std::int32_t> ids(reference.ids);
+  const std::vector<float> all = AllLogits(model, reference, {512}, nullptr, kv);
+  const auto vocab = static_cast<std::size_t>(model.params().vocab);
+  for (const std::size_t cut : std::initializer_list<std::size_t>{1, 255, 256, 257, 300}) {
+    Sequence sequence(model, 512, kv);
+    ASSERT_TRUE(sequence.Feed(ids.first(cut), SequenceInput::Rows::kNone).ok());
+    ASSERT_TRUE(sequence.Feed(ids.subspan(1000, 90), SequenceInput::Rows::kNone).ok());
+    sequence.kv().Rewind(static_cast<std::int64_t>(cut));
+    const auto fork = sequence.kv().Fork();
+    // The fork goes another way before and after the original goes on.
+    const SequenceInput other{.kv = fork.get(),
+                              .tokens = ids.subspan(1200, 5),
+                              .embeddings = {},
+                              .want = SequenceInput::Rows::kNone,
+                              .listed = {}};
+    ASSERT_TRUE(model.Forward({&other, 1}, {}, sequence.workspace()).ok());
+    for (std::size_t at = cut; at < kTokens;) {
+      const std::size_t n = std::min<std::size_t>(512, kTokens - at);
+      ASSERT_TRUE(sequence.Feed(ids.subspan(at, n), SequenceInput::Rows::kAll).ok());
+      at += n;
+    }
+    ExpectSameBits({all.begin() + static_cast<std::ptrdiff_t>(cut * vocab), all.end()},
+                   sequence.logits, dtype + " after a rewind to " + std::to_string(cut));
+  }
 }
 
 TEST_P(ContractTest, RewindAndForkChangeNoBit) {
   const ReferenceModel reference(GetParam());
-  const auto model = reference.Load({.dtype = "float32"});
-  const std::span<const std::int32_t> ids(reference.ids);
-  for (const DType kv : {DType::kF32, DType::kBF16, DType::kI8}) {
-    const std::vector<float> all = AllLogits(*model, reference, {512}, nullptr, kv);
-    const auto vocab = static_cast<std::size_t>(model->params().vocab);
-    for (const std::size_t cut : std::initializer_list<std::size_t>{1, 255, 256, 257, 300}) {
-      Sequence sequence(*model, 512, kv);
-      ASSERT_TRUE(sequence.Feed(ids.first(cut), SequenceInput::Rows::kNone).ok());
-      ASSERT_TRUE(sequence.Feed(ids.subspan(1000, 90), SequenceInput::Rows::kNone).ok());
-      sequence.kv().Rewind(static_cast<std::int64_t>(cut));
-      const auto fork = sequence.kv().Fork();
-      // The fork goes another way before and after the original goes on.
-      const SequenceInput other{.kv = fork.get(),
-                                .tokens = ids.subspan(1200, 5),
-                                .embeddings = {},
-                                .want = SequenceInput::Rows::kNone,
-                                .listed = {}};
-      ASSERT_TRUE(model->Forward({&other, 1}, {}, sequence.workspace()).ok());
-      for (std::size_t at = cut; at < kTokens;) {
-        const std::size_t n = std::min<std::size_t>(512, kTokens - at);
-        ASSERT_TRUE(sequence.Feed(ids.subspan(at, n), SequenceInput::Rows::kAll).ok());
-        at += n;
-      }
-      ExpectSameBits({all.begin() + static_cast<std::ptrdiff_t>(cut * vocab), all.end()},
-                     sequence.logits, "after a rewind to " + std::to_string(cut));
-    }
+  for (const std::string dtype : kDTypes) {
+    const auto model = reference.Load({.dtype = dtype});
+    ASSERT_NE(model, nullptr) << dtype;
+    for (const DType kv : {DType::kF32, DType::kBF16, DType::kI8})
+      ExpectRewindsAndForksChangeNoBit(*model, reference, kv, dtype);
   }
 }
 
