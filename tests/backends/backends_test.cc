@@ -199,6 +199,21 @@ TEST(NativeBackend, Float16WeightsGiveTheBitsOfTheSameFloat32Weights) {
   EXPECT_EQ(a.y, b.y);
 }
 
+TEST(CblasBackend, RefusesLibrariesThatDoNotMultiply) {
+  EXPECT_TRUE(CreateBackend("cblas:" FAKE_CBLAS_GOOD).ok());
+  for (const auto& [path, why] : std::initializer_list<std::pair<const char*, const char*>>{
+           {FAKE_CBLAS_WRONG, "gives a wrong 2x2 product"},
+           {FAKE_CBLAS_SILENT, "gives a wrong 2x2 product"},
+           {FAKE_CBLAS_SUFFIX64, "its integers have 64 bits"}}) {
+    const auto refused = CreateBackend("cblas:" + std::string(path));
+    EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument) << path;
+    EXPECT_NE(std::string(refused.status().message()).find(why), std::string::npos)
+        << refused.status();
+    EXPECT_NE(std::string(refused.status().message()).find(path), std::string::npos)
+        << refused.status();
+  }
+}
+
 TEST(Registry, SaysWhatItKnows) {
   const auto unknown = CreateBackend("nativ");
   ASSERT_FALSE(unknown.ok());
