@@ -8,8 +8,10 @@
 #define SGEMM cblas_sgemm
 #endif
 
-void SGEMM(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha,
-           const float* a, int lda, const float* b, int ldb, float beta, float* c, int ldc);
+__attribute__((visibility("default"))) void SGEMM(int order, int transpose_a, int transpose_b,
+                                                  int m, int n, int k, float alpha, const float* a,
+                                                  int lda, const float* b, int ldb, float beta,
+                                                  float* c, int ldc);
 
 void SGEMM(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha,
            const float* a, int lda, const float* b, int ldb, float beta, float* c, int ldc) {
