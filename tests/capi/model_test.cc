@@ -1,6 +1,10 @@
 // The C interface at work on a tiny MOSS checkpoint.
+#include <signal.h>
+#include <sys/time.h>
+
 #include <atomic>
 #include <cmath>
+#include <csignal>
 #include <latch>
 #include <thread>
 
@@ -383,6 +387,43 @@ TEST_F(ModelTest, CancelIsAnErrorOfEvalAndAnEndOfGeneration) {
   EXPECT_TRUE(FailsWith(mossrt_session_eval(session, &id, 1, nullptr, monitor), MOSSRT_E_CANCELLED,
                         "cancel"));
   mossrt_monitor_free(monitor);
+}
+
+mossrt_monitor* alarmed_monitor = nullptr;
+volatile std::sig_atomic_t alarms = 0;
+
+TEST_F(ModelTest, ASignalHandlerCancelsAGeneration) {
+  ASSERT_TRUE(Succeeds(mossrt_monitor_create(nullptr, nullptr, 0, &alarmed_monitor)));
+  struct sigaction action {
+  }, before{};
+  action.sa_handler = [](int) {
+    alarms = alarms + 1;
+    mossrt_monitor_cancel(alarmed_monitor);
+  };
+  ASSERT_EQ(sigaction(SIGALRM, &action, &before), 0);
+  Eval({14, 139});
+  std::int32_t finish = MOSSRT_FINISH_NONE;
+  EXPECT_EQ(
+      Generate(session, R"({"eos_token_id": [], "max_new_tokens": 3})", alarmed_monitor, &finish)
+          .size(),
+      3u);
+  EXPECT_EQ(finish, MOSSRT_FINISH_LENGTH);
+  // Whenever the signal comes, nothing else ends this loop.
+  alarms = 0;
+  const itimerval soon{.it_interval = {}, .it_value = {.tv_sec = 0, .tv_usec = 20'000}};
+  ASSERT_EQ(setitimer(ITIMER_REAL, &soon, nullptr), 0);
+  while (finish != MOSSRT_FINISH_CANCELLED && !HasFailure()) {
+    ASSERT_TRUE(Succeeds(mossrt_session_rewind(session, 0)));
+    Eval({14, 139});
+    Generate(session, R"({"eos_token_id": [], "max_new_tokens": 500})", alarmed_monitor, &finish);
+  }
+  EXPECT_EQ(alarms, 1);
+  ASSERT_EQ(sigaction(SIGALRM, &before, nullptr), 0);
+  mossrt_monitor_free(alarmed_monitor);
+  // The session is as usable as before.
+  ASSERT_TRUE(Succeeds(mossrt_session_rewind(session, 0)));
+  Eval({14, 139});
+  EXPECT_EQ(Generate(session, R"({"eos_token_id": [], "max_new_tokens": 3})").size(), 3u);
 }
 
 TEST_F(ModelTest, ProgressOfLoadingReachesItsTotal) {
