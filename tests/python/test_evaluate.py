@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import json
+import re
 import shutil
+import subprocess
 import sys
 import weakref
 from pathlib import Path
@@ -387,6 +389,26 @@ def test_the_heldout_text_is_what_its_program_writes() -> None:
         assert dialogue.endswith("<eom>\n")
 
 
+def test_nothing_held_out_is_trained_on(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "examples" / "tiny-moss"))
+        for name in ("make_dialogues", "phrases"):
+            patch.delitem(sys.modules, name, raising=False)
+        import make_dialogues
+
+        held_out = HELDOUT.with_suffix(".jsonl")
+        make_dialogues.check(held_out, seed=1, count=2000)
+        # The check itself notices a question that is trained on.
+        seen = make_dialogues.Generator(1).dialogue().turns[0]
+        questions = list(make_dialogues.heldout_questions())
+        questions[0] |= {"phrasing": seen.phrasing, "unseen_phrasing": True}
+        patch.setattr(make_dialogues, "heldout_questions", lambda: questions)
+        changed = tmp_path / "heldout.jsonl"
+        changed.write_text("\n".join(map(json.dumps, questions)), encoding="utf-8")
+        with pytest.raises(AssertionError, match=r"Turn\("):
+            make_dialogues.check(changed, seed=1, count=1)
+
+
 # dtype, largest mean KL divergence from float32, smallest share of same top-1
 GATES = [
     ("float16", 1e-9, 1.0),
@@ -440,6 +462,17 @@ def test_task_scores_stay_within_two_points(
     for ours, wanted in zip(shares(dtype), shares("float32"), strict=True):
         assert wanted > 0.9
         assert ours >= wanted - 0.02
+
+
+def test_the_bundled_model_answers_what_it_never_saw() -> None:
+    """Exact commands and right answers, on every third question, by the program that counts them."""
+    program = ROOT / "examples" / "tiny-moss" / "evaluate.py"
+    done = subprocess.run(
+        [sys.executable, str(program), "--every", "3"], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for group in ("calculate and solve", "all"):
+        assert re.search(rf"^{group} +\d+ of [1-9]\d* = ", done.stdout, re.M), done.stdout
 
 
 # --- the command ---------------------------------------------------------------------------------
