@@ -21,8 +21,12 @@ inline void ForSixteens(const float* x, int64_t n, Function function) {
 // Rows that are rounded side by side, so that none waits for the largest of another.
 inline constexpr int kRoundedRows = 4;
 
-inline F32x16 LoadUpTo(const float* x, int64_t n) {
-  return n >= 16 ? Load(x) : n > 0 ? LoadFirst(x, static_cast<int>(n)) : Set(0.0f);
+// The low bytes of each row as four dwords, `step` apart, beside those of the other rows.
+inline void StoreQuads(const U32x16 (&rows)[1], uint32_t* to, int64_t step) {
+  alignas(16) uint8_t bytes[16];
+  StoreU8(rows[0], bytes);
+#pragma GCC unroll 4
+  for (int64_t quad = 0; quad < 4; ++quad) __builtin_memcpy(to + quad * step, bytes + 4 * quad, 4);
 }
 
 // One group of R rows; `to` receives group / 4 dwords, a scale and a sum of each, `step` dwords
@@ -30,47 +34,54 @@ inline F32x16 LoadUpTo(const float* x, int64_t n) {
 template <int R>
 inline void RoundInputs(const float* x, int64_t stride, int64_t n, int64_t group, uint32_t* to,
                         int64_t step) {
-  F32x16 most[R], nothing[R], inverse[R], total[R];
-  float scale[R];
+  const int64_t whole = n / 16 * 16;
+  const int rest = static_cast<int>(n - whole);
+  F32x16 most[R], total[R];
 #pragma GCC unroll 4
-  for (int r = 0; r < R; ++r) most[r] = nothing[r] = total[r] = Set(0.0f);
-  for (int64_t i = 0; i < n; i += 16) {
+  for (int r = 0; r < R; ++r) most[r] = total[r] = Set(0.0f);
+  for (int64_t i = 0; i < whole; i += 16) {
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) most[r] = Max(Magnitude(Load(x + r * stride + i)), most[r]);
+  }
+  if (rest > 0) {
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) {
-      const F32x16 v = LoadUpTo(x + r * stride + i, n - i);
-      most[r] = Max(Magnitude(v), most[r]);
-      nothing[r] = MulAdd(v, Set(0.0f), nothing[r]);  // 0, or NaN if any value is not finite
+      most[r] = Max(Magnitude(LoadFirst(x + r * stride + whole, rest)), most[r]);
     }
   }
+  F32x16 largest = Set(MaxOfLanes(most[R - 1]));  // lane r: of row r
 #pragma GCC unroll 4
-  for (int r = 0; r < R; ++r) {
-    const float largest = MaxOfLanes(most[r]);
-    const bool counts = largest >= 0x1p-100f;
-    inverse[r] = Set(counts ? 127.0f / largest : 0.0f);
-    scale[r] = (counts ? largest / 127.0f : 0.0f) + Sum(nothing[r]);
+  for (int r = R - 1; r > 0; --r) {
+    largest = Select(FirstLanes(r), Set(MaxOfLanes(most[r - 1])), largest);
   }
-  for (int64_t i = 0; i < group; i += 16) {
-    alignas(16) uint8_t bytes[R][16];
+  const Mask16 nothing = Less(largest, Set(0x1p-100f));
+  alignas(64) float inverse[16], scale[16];
+  Store(Select(nothing, Set(0.0f), Div(Set(127.0f), largest)), inverse);
+  Store(Select(nothing, Set(0.0f), Div(largest, Set(127.0f))), scale);
+  const auto round = [&](const F32x16& v, int r) {
+    const F32x16 rounded = Add(Mul(v, Set(inverse[r])), Set(kRoundingMagic));
+    total[r] = Add(total[r], Sub(rounded, Set(kRoundingMagic)));  // whole, below 2^24: exact
+    return ToBits(rounded);
+  };
+  U32x16 bits[R];
+  int64_t i = 0;
+  for (; i < whole; i += 16) {
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) bits[r] = round(Load(x + r * stride + i), r);
+    StoreQuads(bits, to + i / 4 * step, step);
+  }
+  for (; i < group; i += 16) {
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) {
-      const F32x16 v = LoadUpTo(x + r * stride + i, n - i);
-      const F32x16 rounded = Add(Mul(v, inverse[r]), Set(kRoundingMagic));
-      total[r] = Add(total[r], Sub(rounded, Set(kRoundingMagic)));  // whole, below 2^24: exact
-      StoreU8(ToBits(rounded), bytes[r]);
+      bits[r] = round(i == whole ? LoadFirst(x + r * stride + i, rest) : Set(0.0f), r);
     }
-#pragma GCC unroll 4
-    for (int64_t quad = 0; quad < 4; ++quad) {
-#pragma GCC unroll 4
-      for (int r = 0; r < R; ++r) {
-        __builtin_memcpy(to + (i / 4 + quad) * step + r, bytes[r] + 4 * quad, 4);
-      }
-    }
+    StoreQuads(bits, to + i / 4 * step, step);
   }
   uint32_t* const tail = to + group / 4 * step;
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
-    const float sum = Sum(total[r]);
-    tail[r] = __builtin_bit_cast(uint32_t, scale[r]);
+    const float sum = Sum(total[r]);  // NaN if any value is not finite, and then so is the scale
+    tail[r] = __builtin_bit_cast(uint32_t, scale[r] + sum * 0.0f);
     tail[step + r] = sum == sum ? static_cast<uint32_t>(static_cast<int32_t>(sum)) : 0;
   }
 }

@@ -120,16 +120,31 @@ inline void StoreBits(U32x16 a, void* aligned) {
   _mm256_store_si256(p + 1, a.hi);
 }
 inline F32x16 ToFloat(U32x16 a) { return {_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)}; }
+// The low byte of each dword to the front of its 128-bit half.
+inline __m256i LowBytes(__m256i a) {
+  return _mm256_shuffle_epi8(
+      a, _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 4, 8, 12,
+                          -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1));
+}
 inline void StoreU8(U32x16 a, std::uint8_t* p) {
-  // The low byte of each dword to the front of its 128-bit half.
-  const __m256i front =
-      _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 4, 8, 12, -1,
-                       -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
   const __m256i dwords = _mm256_setr_epi32(0, 4, 1, 1, 1, 1, 1, 1);
-  const __m256i lo = _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(a.lo, front), dwords);
-  const __m256i hi = _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(a.hi, front), dwords);
+  const __m256i lo = _mm256_permutevar8x32_epi32(LowBytes(a.lo), dwords);
+  const __m256i hi = _mm256_permutevar8x32_epi32(LowBytes(a.hi), dwords);
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(lo));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p + 8), _mm256_castsi256_si128(hi));
+}
+inline void StoreQuads(const U32x16 (&rows)[4], std::uint32_t* to, std::int64_t step) {
+  // Quads 0 and 1 of the rows come from the lower eight values, 2 and 3 from the upper.
+  const auto store = [to, step](int quad, __m256i row0, __m256i row1, __m256i row2, __m256i row3) {
+    const __m256i four =
+        _mm256_unpacklo_epi64(_mm256_unpacklo_epi32(LowBytes(row0), LowBytes(row1)),
+                              _mm256_unpacklo_epi32(LowBytes(row2), LowBytes(row3)));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + quad * step), _mm256_castsi256_si128(four));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + (quad + 1) * step),
+                     _mm256_extracti128_si256(four, 1));
+  };
+  store(0, rows[0].lo, rows[1].lo, rows[2].lo, rows[3].lo);
+  store(2, rows[0].hi, rows[1].hi, rows[2].hi, rows[3].hi);
 }
 
 struct Quad {

@@ -86,6 +86,20 @@ inline F32x16 ToFloat(U32x16 a) { return {_mm512_cvtepi32_ps(a.v)}; }
 inline void StoreU8(U32x16 a, std::uint8_t* p) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a.v));
 }
+inline void StoreQuads(const U32x16 (&rows)[4], std::uint32_t* to, std::int64_t step) {
+  const auto bytes = [&rows](int r) { return _mm512_cvtepi32_epi8(rows[r].v); };
+  const __m128i low01 = _mm_unpacklo_epi32(bytes(0), bytes(1));
+  const __m128i high01 = _mm_unpackhi_epi32(bytes(0), bytes(1));
+  const __m128i low23 = _mm_unpacklo_epi32(bytes(2), bytes(3));
+  const __m128i high23 = _mm_unpackhi_epi32(bytes(2), bytes(3));
+  const auto store = [to, step](int quad, __m128i dwords) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + quad * step), dwords);
+  };
+  store(0, _mm_unpacklo_epi64(low01, low23));
+  store(1, _mm_unpackhi_epi64(low01, low23));
+  store(2, _mm_unpacklo_epi64(high01, high23));
+  store(3, _mm_unpackhi_epi64(high01, high23));
+}
 
 struct Quad {
   __m512i v;

@@ -143,10 +143,21 @@ inline void StoreBits(U32x16 a, void* aligned) {
 inline F32x16 ToFloat(U32x16 a) {
   return MakeF32([&](int i) { return vcvtq_f32_s32(vreinterpretq_s32_u32(a.part[i])); });
 }
-inline void StoreU8(U32x16 a, std::uint8_t* p) {
+inline uint8x16_t LowBytes(U32x16 a) {
   const uint16x8_t lo = vcombine_u16(vmovn_u32(a.part[0]), vmovn_u32(a.part[1]));
   const uint16x8_t hi = vcombine_u16(vmovn_u32(a.part[2]), vmovn_u32(a.part[3]));
-  vst1q_u8(p, vcombine_u8(vmovn_u16(lo), vmovn_u16(hi)));
+  return vcombine_u8(vmovn_u16(lo), vmovn_u16(hi));
+}
+inline void StoreU8(U32x16 a, std::uint8_t* p) { vst1q_u8(p, LowBytes(a)); }
+inline void StoreQuads(const U32x16 (&rows)[4], std::uint32_t* to, std::int64_t step) {
+  const auto quads = [&rows](int r) { return vreinterpretq_u32_u8(LowBytes(rows[r])); };
+  const uint32x4x2_t even = vzipq_u32(quads(0), quads(2)), odd = vzipq_u32(quads(1), quads(3));
+  const uint32x4x2_t front = vzipq_u32(even.val[0], odd.val[0]);
+  const uint32x4x2_t back = vzipq_u32(even.val[1], odd.val[1]);
+  vst1q_u32(to, front.val[0]);
+  vst1q_u32(to + step, front.val[1]);
+  vst1q_u32(to + 2 * step, back.val[0]);
+  vst1q_u32(to + 3 * step, back.val[1]);
 }
 
 // Assembly: otherwise g++ 12 makes many products before it adds any, and they spill.

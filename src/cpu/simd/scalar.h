@@ -171,6 +171,16 @@ inline void StoreU8(U32x16 a, std::uint8_t* p) {
   for (int i = 0; i < 16; ++i) p[i] = static_cast<std::uint8_t>(a.lane[i]);
 }
 
+// The same of four rows: their dword q side by side at to + q * step.
+inline void StoreQuads(const U32x16 (&rows)[4], std::uint32_t* to, std::int64_t step) {
+  for (int r = 0; r < 4; ++r) {
+    std::uint8_t bytes[16];
+    StoreU8(rows[r], bytes);
+    for (int quad = 0; quad < 4; ++quad)
+      __builtin_memcpy(to + quad * step + r, bytes + 4 * quad, 4);
+  }
+}
+
 // Four signed bytes that meet the four unsigned bytes of every dword.
 struct Quad {
   std::uint32_t bytes;
