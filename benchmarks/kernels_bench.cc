@@ -257,6 +257,9 @@ struct Bench {
     runner.Row("softmax_partial", 256,
                [&] { t.softmax_partial(y.data(), 256, 0.125f, &max, &sum); });
   }
+  void divide() {
+    runner.Row("divide", kRow, [&] { t.divide(x.data(), 3.0f, kRow, y.data()); });
+  }
   void scale_add() {
     runner.Row("scale_add", kRow, [&] { t.scale_add(x.data(), 0.5f, kRow, 0.5f, y.data()); });
   }
@@ -309,6 +312,19 @@ struct Bench {
         static_cast<std::size_t>(12 * cpu::IntegerInputDwords(kRow, 64)));
     runner.Row("pack_x_int8 m=12 group 64", kRow * 12,
                [&] { t.pack_x_int8(x.data(), kRow, 12, kRow, 64, packed.data()); });
+  }
+  // 16 tokens of 64.
+  void keys_to_bytes() {
+    alignas(64) std::uint32_t panel[64 / 4 * 16];
+    float scales[16];
+    runner.Row("keys_to_bytes", 64 * 16,
+               [&] { t.keys_to_bytes(x.data(), 64, 16, 64, panel, scales); });
+  }
+  void values_to_bytes() {
+    alignas(64) std::uint8_t panels[64 * 16];
+    float scales[16];
+    runner.Row("values_to_bytes", 64 * 16,
+               [&] { t.values_to_bytes(x.data(), 64, 16, 64, 0, panels, 16 * 16, scales); });
   }
   void gemm_int8() { IntegerProducts(runner, "gemm_int8", t.gemm_int8, 8); }
   void gemm_int4() { IntegerProducts(runner, "gemm_int4", t.gemm_int4, 4); }

@@ -35,6 +35,15 @@ absl::Status CannotBeSaved(const GemmBackend& backend) {
 
 }  // namespace
 
+absl::Status GemmBackend::MakeAndPrepare(ConstMatrix x, int kind, PreparedInput* out,
+                                         ThreadTeam& team, MakeRows make) {
+  team.ForEachThread([&](int thread, int threads) {
+    const Range range = SplitRange(x.rows, thread, threads);
+    if (range.begin < range.end) make(range.begin, range.end);
+  });
+  return Prepare(x, kind, out, team);
+}
+
 absl::StatusOr<SavedWeight> GemmBackend::Save(const PackedWeight&,
                                               std::span<const std::byte>*) const {
   return CannotBeSaved(*this);

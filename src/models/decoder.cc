@@ -76,6 +76,7 @@ std::int64_t PlaceRows(std::span<const SequenceInput> inputs, Workspace::Impl* w
   ws->places.clear();
   ws->sequences.clear();
   ws->wanted.clear();
+  ws->due = {};
   std::int64_t at = 0;
   for (std::size_t s = 0; s < inputs.size(); ++s) {
     const SequenceInput& input = inputs[s];
@@ -111,14 +112,16 @@ void Embed(const Pass& pass) {
   std::int64_t at = 0;
   for (const SequenceInput& input : pass.inputs) {
     const std::int64_t rows = RowsOf(input);
-    for (std::int64_t i = 0; i < rows; ++i) {
-      float* to = pass.ws.resid.Row(at + i);
-      if (input.tokens.empty()) {
-        std::copy_n(input.embeddings.Row(i), input.embeddings.cols, to);
-      } else {
-        pass.model.EmbeddingRow(input.tokens[static_cast<std::size_t>(i)], to);
+    ForRows(rows, *pass.model.team, [&](std::int64_t first, std::int64_t end) {
+      for (std::int64_t i = first; i < end; ++i) {
+        float* to = pass.ws.resid.Row(at + i);
+        if (input.tokens.empty()) {
+          std::copy_n(input.embeddings.Row(i), input.embeddings.cols, to);
+        } else {
+          pass.model.EmbeddingRow(input.tokens[static_cast<std::size_t>(i)], to);
+        }
       }
-    }
+    });
     at += rows;
   }
 }
@@ -161,14 +164,23 @@ absl::StatusOr<Matrix> Head(const Pass& pass) {
   if (rows == 0) return Matrix(nullptr, 0, m.params().vocab);
   MOSSRT_RETURN_IF_ERROR(GrowWanted(m, rows, &ws));
   const Matrix norm = ws.final_norm.Rows(0, rows), logits = ws.logits.Rows(0, rows);
-  for (std::int64_t i = 0; i < rows; ++i) {
-    std::copy_n(ws.resid.Row(ws.wanted[static_cast<std::size_t>(i)]), norm.cols, norm.Row(i));
+  const auto make = [&](std::int64_t first, std::int64_t end) {
+    for (std::int64_t i = first; i < end; ++i) {
+      const std::int64_t row = ws.wanted[static_cast<std::size_t>(i)];
+      pass.PayDue(row, row + 1);
+      ApplyNorm(m.plan.spec.norm, m.weights.final_norm.view(), m.params().norm_eps,
+                ws.resid.Rows(row, 1), norm.Rows(i, 1));
+    }
+  };
+  const int kind = m.backend->InputKind(*m.weights.head.weight);
+  if (pass.Hooked(HookPoint::kFinalNorm, -1)) {
+    ForRows(rows, *m.team, make);
+    MOSSRT_RETURN_IF_ERROR(CallWantedHooks(pass, HookPoint::kFinalNorm, norm));
+    MOSSRT_RETURN_IF_ERROR(m.backend->Prepare(norm, kind, ws.head_input.get(), *m.team));
+  } else {
+    MOSSRT_RETURN_IF_ERROR(
+        m.backend->MakeAndPrepare(norm, kind, ws.head_input.get(), *m.team, make));
   }
-  ApplyNorm(m.plan.spec.norm, m.weights.final_norm.view(), m.params().norm_eps, norm, norm,
-            *m.team);
-  MOSSRT_RETURN_IF_ERROR(CallWantedHooks(pass, HookPoint::kFinalNorm, norm));
-  MOSSRT_RETURN_IF_ERROR(m.backend->Prepare(norm, m.backend->InputKind(*m.weights.head.weight),
-                                            ws.head_input.get(), *m.team));
   const GemmCall call{.x = ws.head_input.get(),
                       .w = m.weights.head.weight.get(),
                       .y = logits,
@@ -179,6 +191,13 @@ absl::StatusOr<Matrix> Head(const Pass& pass) {
 }
 
 }  // namespace
+
+void Pass::PayDue(std::int64_t first, std::int64_t end) const {
+  const auto& [sum, more] = ws.due;
+  if (sum.data == nullptr) return;
+  if (more.data != nullptr) Add(more.Rows(first, end - first), sum.Rows(first, end - first));
+  Add(sum.Rows(first, end - first), ws.resid.Rows(first, end - first));
+}
 
 absl::Status Pass::CallHooks(HookPoint point, int layer, Matrix values) const {
   if (!Hooked(point, layer)) return absl::OkStatus();

@@ -6,6 +6,20 @@
 namespace mossrt::runtime {
 namespace {
 
+// The rows of a norm of the residual stream, which first receives what is due to it.
+absl::Status MakeNorm(const Pass& pass, Products* products, HookPoint point, int layer,
+                      NormWeights weights, Matrix y, const Linear& reader) {
+  const Model::Impl& m = pass.model;
+  MOSSRT_RETURN_IF_ERROR(
+      products->Make(point, layer, y, reader, [&](std::int64_t first, std::int64_t end) {
+        pass.PayDue(first, end);
+        ApplyNorm(m.plan.spec.norm, weights, m.params().norm_eps,
+                  pass.ws.resid.Rows(first, end - first), y.Rows(first, end - first));
+      }));
+  pass.ws.due = {};
+  return absl::OkStatus();
+}
+
 // The MLP of a layer and its products, before or beside attention.
 class MlpOf {
  public:
@@ -17,34 +31,35 @@ class MlpOf {
 
   // A parallel MLP reads its input beside attention: the shared norm itself, unless the MLP has a
   // norm of its own or a hook wants to change what the MLP alone reads.
-  bool OwnInput() const {
-    const Residual residual = pass_.model.params().residual;
-    return residual != Residual::kParallelSharedNorm || pass_.Hooked(HookPoint::kMlpIn, layer_);
-  }
-  absl::Status MakeInput() const {
-    const Workspace::Impl& ws = pass_.ws;
-    const HyperParams& p = pass_.model.params();
-    if (p.residual == Residual::kParallelSharedNorm) {
-      for (std::int64_t i = 0; i < pass_.rows; ++i)
-        std::copy_n(ws.norm.Row(i), p.hidden, ws.norm2.Row(i));
-    } else {
-      ApplyNorm(pass_.model.plan.spec.norm, w_.norm2.view(), p.norm_eps, pass_.Rows(ws.resid),
-                pass_.Rows(ws.norm2), *pass_.model.team);
-    }
-    return pass_.CallHooks(HookPoint::kMlpIn, layer_, pass_.Rows(ws.norm2));
-  }
   absl::Status AddUp(Products* products) const {
     const Workspace::Impl& ws = pass_.ws;
-    const Matrix x = OwnInput() ? ws.norm2 : ws.norm;
-    const Activation activation = pass_.model.params().activation;
+    const HyperParams& p = pass_.model.params();
+    Matrix x = ws.norm2;
+    if (p.residual != Residual::kParallelSharedNorm) {
+      MOSSRT_RETURN_IF_ERROR(
+          MakeNorm(pass_, products, HookPoint::kMlpIn, layer_, w_.norm2.view(), x, w_.mlp_up));
+    } else if (pass_.Hooked(HookPoint::kMlpIn, layer_)) {
+      for (std::int64_t i = 0; i < pass_.rows; ++i) std::copy_n(ws.norm.Row(i), p.hidden, x.Row(i));
+      MOSSRT_RETURN_IF_ERROR(pass_.CallHooks(HookPoint::kMlpIn, layer_, pass_.Rows(x)));
+    } else {
+      x = ws.norm;
+    }
     MOSSRT_RETURN_IF_ERROR(
-        products->Add(x, w_.mlp_up, ws.up, gated_ ? Activation::kNone : activation));
-    return gated_ ? products->Add(x, w_.mlp_gate, ws.gate, activation) : absl::OkStatus();
+        products->Add(x, w_.mlp_up, ws.up, gated_ ? Activation::kNone : p.activation));
+    return gated_ ? products->Add(x, w_.mlp_gate, ws.gate, p.activation) : absl::OkStatus();
   }
-  absl::Status FinishAct() const {
+  absl::Status AddDown(Products* products) const {
     const Workspace::Impl& ws = pass_.ws;
-    if (gated_) Multiply(pass_.Rows(ws.gate), pass_.Rows(ws.up), *pass_.model.team);
-    return pass_.CallHooks(HookPoint::kMlpAct, layer_, pass_.Rows(ws.up));
+    if (gated_) {
+      MOSSRT_RETURN_IF_ERROR(products->Make(HookPoint::kMlpAct, layer_, ws.up, w_.mlp_down,
+                                            [&](std::int64_t first, std::int64_t end) {
+                                              Multiply(ws.gate.Rows(first, end - first),
+                                                       ws.up.Rows(first, end - first));
+                                            }));
+    } else {
+      MOSSRT_RETURN_IF_ERROR(pass_.CallHooks(HookPoint::kMlpAct, layer_, pass_.Rows(ws.up)));
+    }
+    return products->Add(ws.up, w_.mlp_down, ws.down);
   }
 
  private:
@@ -56,42 +71,35 @@ class MlpOf {
 
 bool Parallel(const Pass& pass) { return pass.model.params().residual != Residual::kSequential; }
 
-void FirstNorm(const Pass& pass, int layer) {
-  const Model::Impl& m = pass.model;
-  ApplyNorm(m.plan.spec.norm, m.weights.layers[static_cast<std::size_t>(layer)].norm1.view(),
-            m.params().norm_eps, pass.Rows(pass.ws.resid), pass.Rows(pass.ws.norm), *m.team);
-}
-
-// From attention's output (and, where the residual is parallel, the MLP's neurons) to the residual
-// stream.
+// From attention's output (and, where the residual is parallel, the MLP's neurons) to what is due
+// to the residual stream.
 absl::Status FinishLayer(const Pass& pass, int layer, const MlpOf& mlp) {
   const Model::Impl& m = pass.model;
   const LayerWeights& w = m.weights.layers[static_cast<std::size_t>(layer)];
-  const Workspace::Impl& ws = pass.ws;
+  Workspace::Impl& ws = pass.ws;
+  Products out(pass);
   if (Parallel(pass)) {
-    MOSSRT_RETURN_IF_ERROR(mlp.FinishAct());
-    Products products(pass);
-    MOSSRT_RETURN_IF_ERROR(products.Add(ws.attn, w.attn_out, ws.attn_proj));
-    MOSSRT_RETURN_IF_ERROR(products.Add(ws.up, w.mlp_down, ws.down));
-    MOSSRT_RETURN_IF_ERROR(products.Run());
-    MOSSRT_RETURN_IF_ERROR(pass.CallHooks(HookPoint::kMlpOut, layer, pass.Rows(ws.down)));
-    AddBoth(pass.Rows(ws.attn_proj), pass.Rows(ws.down), pass.Rows(ws.resid), *m.team);
-  } else {
-    Products out(pass);
+    MOSSRT_RETURN_IF_ERROR(mlp.AddDown(&out));
     MOSSRT_RETURN_IF_ERROR(out.Add(ws.attn, w.attn_out, ws.attn_proj));
     MOSSRT_RETURN_IF_ERROR(out.Run());
-    Add(pass.Rows(ws.attn_proj), pass.Rows(ws.resid), *m.team);
-    MOSSRT_RETURN_IF_ERROR(mlp.MakeInput());
+    ws.due = {ws.attn_proj, ws.down};
+  } else {
+    MOSSRT_RETURN_IF_ERROR(out.Add(ws.attn, w.attn_out, ws.attn_proj));
+    MOSSRT_RETURN_IF_ERROR(out.Run());
+    ws.due = {ws.attn_proj};
     Products up(pass);
     MOSSRT_RETURN_IF_ERROR(mlp.AddUp(&up));
     MOSSRT_RETURN_IF_ERROR(up.Run());
-    MOSSRT_RETURN_IF_ERROR(mlp.FinishAct());
     Products down(pass);
-    MOSSRT_RETURN_IF_ERROR(down.Add(ws.up, w.mlp_down, ws.down));
+    MOSSRT_RETURN_IF_ERROR(mlp.AddDown(&down));
     MOSSRT_RETURN_IF_ERROR(down.Run());
-    MOSSRT_RETURN_IF_ERROR(pass.CallHooks(HookPoint::kMlpOut, layer, pass.Rows(ws.down)));
-    Add(pass.Rows(ws.down), pass.Rows(ws.resid), *m.team);
+    ws.due = {ws.down};
   }
+  MOSSRT_RETURN_IF_ERROR(pass.CallHooks(HookPoint::kMlpOut, layer, pass.Rows(ws.down)));
+  if (!pass.Hooked(HookPoint::kResid, layer)) return absl::OkStatus();
+  ForRows(pass.rows, *m.team,
+          [&](std::int64_t first, std::int64_t end) { pass.PayDue(first, end); });
+  ws.due = {};
   return pass.CallHooks(HookPoint::kResid, layer, pass.Rows(ws.resid));
 }
 
@@ -134,15 +142,14 @@ absl::Status RunLayer(const Pass& pass, int layer) {
   const LayerWeights& w = pass.model.weights.layers[static_cast<std::size_t>(layer)];
   const Workspace::Impl& ws = pass.ws;
   const MlpOf mlp(pass, layer);
-  FirstNorm(pass, layer);
-  MOSSRT_RETURN_IF_ERROR(pass.CallHooks(HookPoint::kNorm1, layer, pass.Rows(ws.norm)));
-  if (Parallel(pass) && mlp.OwnInput()) MOSSRT_RETURN_IF_ERROR(mlp.MakeInput());
   {
     Products products(pass);
+    MOSSRT_RETURN_IF_ERROR(
+        MakeNorm(pass, &products, HookPoint::kNorm1, layer, w.norm1.view(), ws.norm, w.q));
+    if (Parallel(pass)) MOSSRT_RETURN_IF_ERROR(mlp.AddUp(&products));
     MOSSRT_RETURN_IF_ERROR(products.Add(ws.norm, w.q, ws.q));
     MOSSRT_RETURN_IF_ERROR(products.Add(ws.norm, w.k, ws.k));
     MOSSRT_RETURN_IF_ERROR(products.Add(ws.norm, w.v, ws.v));
-    if (Parallel(pass)) MOSSRT_RETURN_IF_ERROR(mlp.AddUp(&products));
     MOSSRT_RETURN_IF_ERROR(products.Run());
   }
   MOSSRT_RETURN_IF_ERROR(RunAttention(pass, layer));
@@ -152,26 +159,25 @@ absl::Status RunLayer(const Pass& pass, int layer) {
 absl::Status RunLastLayer(Pass* pass, int layer) {
   const LayerWeights& w = pass->model.weights.layers[static_cast<std::size_t>(layer)];
   const Workspace::Impl& ws = pass->ws;
-  FirstNorm(*pass, layer);
   {
     Products products(*pass);
+    MOSSRT_RETURN_IF_ERROR(
+        MakeNorm(*pass, &products, HookPoint::kNorm1, layer, w.norm1.view(), ws.norm, w.k));
     MOSSRT_RETURN_IF_ERROR(products.Add(ws.norm, w.k, ws.k));
     MOSSRT_RETURN_IF_ERROR(products.Add(ws.norm, w.v, ws.v));
     MOSSRT_RETURN_IF_ERROR(products.Run());
   }
-  Rotate(*pass, false, true);
-  StoreKeysAndValues(*pass, layer);
+  RotateAndStoreKeys(*pass, layer);
   KeepWanted(pass);
   if (pass->rows == 0) return absl::OkStatus();
   const MlpOf mlp(*pass, layer);
-  if (Parallel(*pass) && mlp.OwnInput()) MOSSRT_RETURN_IF_ERROR(mlp.MakeInput());
   {
     Products products(*pass);
-    MOSSRT_RETURN_IF_ERROR(products.Add(ws.norm, w.q, ws.q));
     if (Parallel(*pass)) MOSSRT_RETURN_IF_ERROR(mlp.AddUp(&products));
+    MOSSRT_RETURN_IF_ERROR(products.Add(ws.norm, w.q, ws.q));
     MOSSRT_RETURN_IF_ERROR(products.Run());
   }
-  Rotate(*pass, true, false);
+  RotateQueries(*pass);
   Attend(*pass, layer);
   return FinishLayer(*pass, layer, mlp);
 }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <cstring>
 #include <new>
 
@@ -10,6 +9,7 @@
 #include "base/half.h"
 #include "base/page_buffer.h"
 #include "base/status.h"
+#include "mossrt/runtime/kernel_table.h"
 
 namespace mossrt::runtime {
 namespace {
@@ -27,48 +27,16 @@ std::int64_t IndexInPanel(std::int64_t k, std::int64_t lane) {
   return (k / kDepth * kLanes + lane) * kDepth + k % kDepth;
 }
 
-// Steps of a row that is rounded to bytes; NaN or an infinity among its values makes the scale NaN.
-struct Steps {
-  float scale, inverse;
-
-  static Steps Of(const float* values, std::int64_t n) {
-    float largest = 0.0f, nothing = 0.0f;
-    for (std::int64_t i = 0; i < n; ++i) {
-      largest = std::max(largest, std::abs(values[i]));
-      nothing += values[i] * 0.0f;  // 0, or NaN if any value is not finite
-    }
-    const bool counts = largest >= 0x1p-100f;
-    return {(counts ? largest / 127.0f : 0.0f) + nothing, counts ? 127.0f / largest : 0.0f};
-  }
-  // To nearest, ties to even; NaN counts as 0.
-  std::uint8_t Byte(float value) const {
-    constexpr float kMagic = 12582912.0f;
-    const float whole = value * inverse + kMagic - kMagic;
-    return static_cast<std::uint8_t>((std::abs(whole) <= 127.0f ? static_cast<int>(whole) : 0) +
-                                     128);
-  }
-};
-
-// A row as the cache holds it, value i at place<depth of the panels>(i); returns its scale.
+// A row of floats as the cache holds it, value i at place<depth of the panels>(i).
 template <typename Place>
-float StoreRow(DType dtype, const float* values, std::int64_t n, std::byte* base,
-               const Place& place) {
-  switch (dtype) {
-    case DType::kF32:
-      for (std::int64_t i = 0; i < n; ++i)
-        reinterpret_cast<float*>(base)[place.template operator()<1>(i)] = values[i];
-      return 1.0f;
-    case DType::kBF16:
-      for (std::int64_t i = 0; i < n; ++i)
-        reinterpret_cast<std::uint16_t*>(base)[place.template operator()<2>(i)] =
-            F32ToBF16(values[i]);
-      return 1.0f;
-    default: {
-      const Steps steps = Steps::Of(values, n);
-      for (std::int64_t i = 0; i < n; ++i)
-        reinterpret_cast<std::uint8_t*>(base)[place.template operator()<4>(i)] =
-            steps.Byte(values[i]);
-      return steps.scale;
+void StoreRow(DType dtype, const float* values, std::int64_t n, std::byte* base,
+              const Place& place) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    if (dtype == DType::kF32) {
+      reinterpret_cast<float*>(base)[place.template operator()<1>(i)] = values[i];
+    } else {
+      reinterpret_cast<std::uint16_t*>(base)[place.template operator()<2>(i)] =
+          F32ToBF16(values[i]);
     }
   }
 }
@@ -122,28 +90,49 @@ std::byte* KvCache::Values(std::int64_t block, std::int64_t layer, std::int64_t 
   return Keys(block, layer, head) + shape_.KeyBytes();
 }
 
-void KvCache::StoreKey(std::int64_t position, std::int64_t layer, std::int64_t head,
-                       const float* key) {
-  std::byte* base = Keys(position / kKvBlockTokens, layer, head);
-  const std::int64_t slot = position % kKvBlockTokens, lane = slot % kLanes;
-  std::byte* panel = base + static_cast<std::size_t>(slot / kLanes) * shape_.KeyPanelBytes();
-  const float scale = StoreRow(
-      shape_.dtype, key, shape_.head_dim, panel,
-      [lane]<std::int64_t kDepth>(std::int64_t d) { return IndexInPanel<kDepth>(d, lane); });
-  if (shape_.dtype == DType::kI8)
-    reinterpret_cast<float*>(base + shape_.KeyPanelsBytes())[slot] = scale;
+void KvCache::StoreKeys(std::int64_t position, std::int64_t layer, std::int64_t head,
+                        ConstMatrix keys) {
+  for (std::int64_t i = 0, count; i < keys.rows; i += count) {
+    const std::int64_t slot = (position + i) % kKvBlockTokens, lane = slot % kLanes;
+    count = std::min(keys.rows - i, kLanes - lane);
+    std::byte* base = Keys((position + i) / kKvBlockTokens, layer, head);
+    std::byte* panel = base + static_cast<std::size_t>(slot / kLanes) * shape_.KeyPanelBytes();
+    if (shape_.dtype == DType::kI8) {
+      cpu::Kernels()->keys_to_bytes(
+          keys.Row(i), keys.stride, count, keys.cols,
+          reinterpret_cast<std::uint32_t*>(panel) + lane,
+          reinterpret_cast<float*>(base + shape_.KeyPanelsBytes()) + slot);
+      continue;
+    }
+    for (std::int64_t t = 0; t < count; ++t) {
+      StoreRow(shape_.dtype, keys.Row(i + t), keys.cols, panel,
+               [at = lane + t]<std::int64_t kDepth>(std::int64_t d) {
+                 return IndexInPanel<kDepth>(d, at);
+               });
+    }
+  }
 }
 
-void KvCache::StoreValue(std::int64_t position, std::int64_t layer, std::int64_t head,
-                         const float* value) {
-  std::byte* base = Values(position / kKvBlockTokens, layer, head);
-  const std::int64_t slot = position % kKvBlockTokens;
-  const float scale = StoreRow(
-      shape_.dtype, value, shape_.head_dim, base, [slot]<std::int64_t kDepth>(std::int64_t d) {
-        return d / kLanes * kKvBlockTokens * kLanes + IndexInPanel<kDepth>(slot, d % kLanes);
-      });
-  if (shape_.dtype == DType::kI8)
-    reinterpret_cast<float*>(base + shape_.ValuePanelsBytes())[slot] = scale;
+void KvCache::StoreValues(std::int64_t position, std::int64_t layer, std::int64_t head,
+                          ConstMatrix values) {
+  for (std::int64_t i = 0, count; i < values.rows; i += count) {
+    const std::int64_t slot = (position + i) % kKvBlockTokens;
+    count = std::min(values.rows - i, kKvBlockTokens - slot);
+    std::byte* base = Values((position + i) / kKvBlockTokens, layer, head);
+    if (shape_.dtype == DType::kI8) {
+      cpu::Kernels()->values_to_bytes(
+          values.Row(i), values.stride, count, values.cols, slot,
+          reinterpret_cast<std::uint8_t*>(base), kKvBlockTokens * kLanes,
+          reinterpret_cast<float*>(base + shape_.ValuePanelsBytes()) + slot);
+      continue;
+    }
+    for (std::int64_t t = 0; t < count; ++t) {
+      StoreRow(shape_.dtype, values.Row(i + t), values.cols, base,
+               [at = slot + t]<std::int64_t kDepth>(std::int64_t d) {
+                 return d / kLanes * kKvBlockTokens * kLanes + IndexInPanel<kDepth>(at, d % kLanes);
+               });
+    }
+  }
 }
 
 absl::Status KvCache::Reserve(std::int64_t tokens) {

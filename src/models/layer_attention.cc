@@ -31,41 +31,49 @@ absl::Status CallHeadHooks(const Pass& pass, HookPoint point, int layer, Matrix 
   return absl::OkStatus();
 }
 
-}  // namespace
-
-void Rotate(const Pass& pass, bool queries, bool keys) {
+void Rotate(const Pass& pass, bool queries, bool keys, std::int64_t first, std::int64_t end) {
   const Model::Impl& m = pass.model;
   const HyperParams& p = m.params();
   const Workspace::Impl& ws = pass.ws;
   if (p.rotary_dim == 0) return;
-  ForRows(pass.rows, *m.team, [&](std::int64_t first, std::int64_t end) {
-    for (std::int64_t i = first; i < end; ++i) {
-      const std::int64_t position = ws.places[static_cast<std::size_t>(i)].position;
-      if (queries) m.rope.Apply(position, p.heads, p.head_dim, ws.q.Row(i));
-      if (keys) m.rope.Apply(position, p.kv_heads, p.head_dim, ws.k.Row(i));
-    }
-  });
+  for (std::int64_t i = first; i < end; ++i) {
+    const std::int64_t position = ws.places[static_cast<std::size_t>(i)].position;
+    if (queries) m.rope.Apply(position, p.heads, p.head_dim, ws.q.Row(i));
+    if (keys) m.rope.Apply(position, p.kv_heads, p.head_dim, ws.k.Row(i));
+  }
 }
 
-// Each thread stores whole heads, so that the lines of a key panel are written by one core.
-void StoreKeysAndValues(const Pass& pass, int layer) {
+// Rows of one sequence are successive positions of its cache.
+void Store(const Pass& pass, int layer, std::int64_t first, std::int64_t end) {
   const HyperParams& p = pass.model.params();
   const Workspace::Impl& ws = pass.ws;
-  const auto store = [&](std::int64_t first, std::int64_t end) {
-    for (std::int64_t head = first; head < end; ++head) {
-      for (std::int64_t i = 0; i < pass.rows; ++i) {
-        const RowPlace& place = ws.places[static_cast<std::size_t>(i)];
-        KvCache& kv = *pass.inputs[static_cast<std::size_t>(place.sequence)].kv;
-        kv.StoreKey(place.position, layer, head, ws.k.Row(i) + head * p.head_dim);
-        kv.StoreValue(place.position, layer, head, ws.v.Row(i) + head * p.head_dim);
-      }
+  const auto place = [&ws](std::int64_t row) { return ws.places[static_cast<std::size_t>(row)]; };
+  for (std::int64_t last = first; first < end; first = last) {
+    const RowPlace& start = place(first);
+    while (last < end && place(last).sequence == start.sequence) ++last;
+    KvCache& kv = *pass.inputs[static_cast<std::size_t>(start.sequence)].kv;
+    for (std::int64_t head = 0; head < p.kv_heads; ++head) {
+      const auto of_head = [&](const Matrix& all) {
+        return all.Rows(first, last - first).Cols(head * p.head_dim, p.head_dim);
+      };
+      kv.StoreKeys(start.position, layer, head, of_head(ws.k));
+      kv.StoreValues(start.position, layer, head, of_head(ws.v));
     }
-  };
-  if (pass.rows == 1) {
-    store(0, p.kv_heads);
-  } else {
-    ForRows(p.kv_heads, *pass.model.team, store);
   }
+}
+
+}  // namespace
+
+void RotateQueries(const Pass& pass) {
+  ForRows(pass.rows, *pass.model.team,
+          [&](std::int64_t first, std::int64_t end) { Rotate(pass, true, false, first, end); });
+}
+
+void RotateAndStoreKeys(const Pass& pass, int layer) {
+  ForRows(pass.rows, *pass.model.team, [&](std::int64_t first, std::int64_t end) {
+    Rotate(pass, false, true, first, end);
+    Store(pass, layer, first, end);
+  });
 }
 
 void Attend(const Pass& pass, int layer) {
@@ -83,15 +91,24 @@ void Attend(const Pass& pass, int layer) {
 
 absl::Status RunAttention(const Pass& pass, int layer) {
   Workspace::Impl& ws = pass.ws;
+  ThreadTeam& team = *pass.model.team;
   MOSSRT_RETURN_IF_ERROR(pass.CallHooks(HookPoint::kV, layer, pass.Rows(ws.v)));
-  Rotate(pass, true, true);
-  if (pass.Hooked(HookPoint::kQ, layer)) {
+  const bool queries = pass.Hooked(HookPoint::kQ, layer), keys = pass.Hooked(HookPoint::kK, layer);
+  const bool apart = queries || keys;
+  ForRows(pass.rows, team, [&](std::int64_t first, std::int64_t end) {
+    Rotate(pass, true, true, first, end);
+    if (!apart) Store(pass, layer, first, end);
+  });
+  if (queries) {
     MOSSRT_RETURN_IF_ERROR(CallHeadHooks(pass, HookPoint::kQ, layer, pass.Rows(ws.q)));
   }
-  if (pass.Hooked(HookPoint::kK, layer)) {
+  if (keys) {
     MOSSRT_RETURN_IF_ERROR(CallHeadHooks(pass, HookPoint::kK, layer, pass.Rows(ws.k)));
   }
-  StoreKeysAndValues(pass, layer);
+  if (apart) {
+    ForRows(pass.rows, team,
+            [&](std::int64_t first, std::int64_t end) { Store(pass, layer, first, end); });
+  }
   Attend(pass, layer);
   return pass.CallHooks(HookPoint::kAttnOut, layer, pass.Rows(ws.attn));
 }

@@ -23,6 +23,20 @@ class Products {
          .epilogue = {.bias = linear.bias_or_null(), .activation = activation}});
     return absl::OkStatus();
   }
+  // Rows of x that `make` writes, each on the thread that then prepares it for `reader`; if hooks
+  // look at them, all are written and shown before.
+  absl::Status Make(HookPoint point, int layer, Matrix x, const Linear& reader, MakeRows make) {
+    if (pass_.Hooked(point, layer)) {
+      ForRows(pass_.rows, *pass_.model.team, make);
+      return pass_.CallHooks(point, layer, pass_.Rows(x));
+    }
+    GemmBackend& backend = *pass_.model.backend;
+    const int kind = backend.InputKind(*reader.weight);
+    MOSSRT_RETURN_IF_ERROR(backend.MakeAndPrepare(pass_.Rows(x), kind, pass_.ws.inputs[used_].get(),
+                                                  *pass_.model.team, make));
+    known_[used_++] = {x.data, kind};
+    return absl::OkStatus();
+  }
   absl::Status Run() { return pass_.model.backend->Run(pass_.ws.calls, *pass_.model.team); }
 
  private:
@@ -47,9 +61,10 @@ class Products {
   std::size_t used_ = 0;
 };
 
-// Rotary embedding in place, of the rows' queries, keys or both.
-void Rotate(const Pass& pass, bool queries, bool keys);
-void StoreKeysAndValues(const Pass& pass, int layer);
+// Rotary embedding of the rows' queries, in place.
+void RotateQueries(const Pass& pass);
+// The same for their keys, which then go to the caches, with the values.
+void RotateAndStoreKeys(const Pass& pass, int layer);
 // From queries and the cache to ws.attn.
 void Attend(const Pass& pass, int layer);
 // All three with the hooks between them.

@@ -1,6 +1,7 @@
 // What stands behind Model and Workspace, shared by the files of this room.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 #include <vector>
@@ -47,6 +48,8 @@ struct Workspace::Impl {
   std::int64_t max_rows = 0;
   PageBuffer memory;
   Matrix resid, norm, norm2, q, k, v, attn, attn_proj, up, gate, down, reorder;  // [max_rows, ...]
+  // What the residual stream has yet to receive: nothing, the first, or the sum of both.
+  std::array<Matrix, 2> due{};
   // As many as one region of products needs: one for each form in which its matrices read rows.
   std::vector<std::unique_ptr<PreparedInput>> inputs;
   PageBuffer attention_scratch;
@@ -74,6 +77,8 @@ struct Pass {
   bool Hooked(HookPoint point, int layer) const {
     return (hook_points >> static_cast<unsigned>(point) & 1) != 0 && hooks->Wanted(point, layer);
   }
+  // Rows [first, end) of the residual stream receive what is due to them.
+  void PayDue(std::int64_t first, std::int64_t end) const;
   // Shows each sequence's rows of `values` to the hooks of this point.
   absl::Status CallHooks(HookPoint point, int layer, Matrix values) const;
 };

@@ -1,4 +1,4 @@
-// Operations on rows that need no more than a kernel and a split over threads.
+// Operations on rows that need no more than a kernel, and the split of rows over threads.
 #pragma once
 
 #include "mossrt/runtime/norm.h"
@@ -14,14 +14,11 @@ struct NormWeights {
 };
 
 // y = norm(x) row by row; y may be x.
-void ApplyNorm(Norm kind, NormWeights weights, double epsilon, ConstMatrix x, Matrix y,
-               ThreadTeam& team);
+void ApplyNorm(Norm kind, NormWeights weights, double epsilon, ConstMatrix x, Matrix y);
 // y += x
-void Add(ConstMatrix x, Matrix y, ThreadTeam& team);
-// y = (a + b) + y, in this order.
-void AddBoth(Matrix a, ConstMatrix b, Matrix y, ThreadTeam& team);  // overwrites a
+void Add(ConstMatrix x, Matrix y);
 // y *= x
-void Multiply(ConstMatrix x, Matrix y, ThreadTeam& team);
+void Multiply(ConstMatrix x, Matrix y);
 
 // Calls f(first, end) with a split of [0, rows) over the team; on the calling thread alone if one
 // row is all there is.

@@ -261,6 +261,14 @@ struct Checks {
         },
         [](double x, double y) { return x * y; });
   }
+  static void divide(const KernelTable& t) {
+    CheckPair(
+        t, "divide",
+        [](const KernelTable& level, const float* x, std::int64_t n, float* y) {
+          level.divide(x, 0.3f, n, y);
+        },
+        [](double x, double) { return x / 0.3f; });
+  }
   static void scale_add(const KernelTable& t) {
     CheckPair(
         t, "scale_add",
@@ -422,6 +430,8 @@ struct Checks {
   static void gemm_bf16(const KernelTable& t) { CheckGemm(t, WeightFormat::kBf16); }
   static void gemm_bf16_pairs(const KernelTable& t) { CheckGemmPairs(t); }
   static void pack_x_int8(const KernelTable& t) { CheckPackInt8(t); }
+  static void keys_to_bytes(const KernelTable& t) { CheckKeysToBytes(t); }
+  static void values_to_bytes(const KernelTable& t) { CheckValuesToBytes(t); }
   static void gemm_int8(const KernelTable& t) { CheckIntegerGemm(t, Integers::kInt8); }
   static void gemm_int4(const KernelTable& t) { CheckIntegerGemm(t, Integers::kInt4); }
   static void gemm_kv8(const KernelTable& t) { CheckIntegerGemm(t, Integers::kCached); }

@@ -119,6 +119,46 @@ void CheckInputs(const KernelTable& t, std::int64_t m, std::int64_t k, std::int6
   }
 }
 
+// Tokens of n values each, some of zeros, too small, or with a number that is none.
+Values TokenRows(std::int64_t m, std::int64_t n, std::int64_t stride) {
+  Values x = RandomValues(Size(m * stride), 11);
+  for (std::int64_t i = 0; i < m; ++i) {
+    float* row = x.data() + i * stride;
+    for (std::int64_t j = n; j < stride; ++j) row[j] = NAN;  // not of the token
+    if (i % 7 == 2) std::fill(row, row + n, -0x1.fffffep-101f);
+    if (i % 7 == 3) row[n - 1] = NAN;
+    if (i % 7 == 4) row[0] = kInfinity;
+    if (i % 7 == 5) std::transform(row, row + n, row, [](float v) { return v * 0x1p90f; });
+  }
+  return x;
+}
+
+// Byte j of token i, as stored around 128, and its scale against x in double.
+template <typename ByteAt>
+void CheckTokens(const Values& x, std::int64_t m, std::int64_t n, std::int64_t stride,
+                 const float* scales, const ByteAt& byte_at, const std::string& label) {
+  for (std::int64_t i = 0; i < m; ++i) {
+    const float* row = x.data() + i * stride;
+    double largest = 0;
+    bool finite = true;
+    for (std::int64_t j = 0; j < n; ++j) {
+      finite = finite && std::isfinite(row[j]);
+      largest = std::max(largest, std::fabs(double{row[j]}));
+    }
+    const std::string token = label + " token " + std::to_string(i);
+    if (!finite) {
+      ASSERT_TRUE(std::isnan(scales[i])) << token;
+      continue;
+    }
+    const bool counts = largest >= 0x1p-100;
+    ASSERT_TRUE(SameBits(scales[i], counts ? static_cast<float>(largest / 127) : 0.0f)) << token;
+    for (std::int64_t j = 0; j < n; ++j) {
+      const double ideal = counts ? row[j] * 127.0 / largest : 0.0;
+      ASSERT_NEAR(static_cast<double>(byte_at(i, j)) - 128, ideal, 0.5 + 1e-4) << token << " " << j;
+    }
+  }
+}
+
 struct Quantized {
   std::vector<std::uint8_t> q;
   std::uint16_t scale = 0xABCD, zero = 0xABCD;
@@ -275,6 +315,93 @@ void CheckPackInt8(const KernelTable& table) {
           << table.name << j;
     }
     EXPECT_EQ(got.Scale(0, 0), unit);
+  }
+}
+
+void CheckKeysToBytes(const KernelTable& t) {
+  for (const std::int64_t n : {16, 24, 64, 80}) {
+    const std::int64_t stride = n + 3, dwords = (n + 15) / 16 * 4;
+    for (std::int64_t m = 1; m <= 16; ++m) {
+      for (const std::int64_t lane : {std::int64_t{0}, (16 - m) / 2, 16 - m}) {
+        const std::string label = std::string(t.name) + " keys_to_bytes n=" + std::to_string(n) +
+                                  " m=" + std::to_string(m) + " lane=" + std::to_string(lane);
+        const Values x = TokenRows(m, n, stride);
+        const auto run = [&](const KernelTable& level) {
+          std::vector<std::uint32_t> panel(Size(dwords * 16), 0x5A5A5A5A);
+          Values scales(18, -1.0f);
+          level.keys_to_bytes(x.data(), stride, m, n, panel.data() + lane, scales.data() + 1);
+          EXPECT_EQ(scales.front(), -1.0f);
+          EXPECT_EQ(scales[Size(m + 1)], -1.0f);
+          scales.erase(scales.begin());
+          for (std::int64_t d = 0; d < dwords * 16; ++d) {
+            const bool own = d % 16 >= lane && d % 16 < lane + m;
+            EXPECT_TRUE(own || panel[Size(d)] == 0x5A5A5A5A) << label;
+          }
+          return std::pair(panel, scales);
+        };
+        const auto [panel, scales] = run(t);
+        CheckTokens(
+            x, m, n, stride, scales.data(),
+            [&, &p = panel](std::int64_t i, std::int64_t j) {
+              return p[Size(j / 4 * 16 + lane + i)] >> 8 * (j % 4) & 0xFF;
+            },
+            label);
+        const auto want = run(Scalar()).first;
+        for (std::int64_t i = 0; i < m; ++i) {
+          if (std::isnan(scales[Size(i)])) continue;
+          for (std::int64_t d = 0; d < dwords; ++d) {
+            ASSERT_EQ(panel[Size(d * 16 + lane + i)], want[Size(d * 16 + lane + i)]) << label;
+          }
+        }
+        if (::testing::Test::HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+void CheckValuesToBytes(const KernelTable& t) {
+  constexpr std::int64_t kSlots = 32, kPanelBytes = kSlots * 16;
+  for (const std::int64_t n : {16, 24, 64, 80}) {
+    const std::int64_t stride = n + 3, panels = (n + 15) / 16;
+    for (const std::int64_t m : {1, 2, 4, 5, 7, 8, 11, 16}) {
+      for (const std::int64_t slot : {0, 1, 3, 4, 6}) {
+        const std::string label = std::string(t.name) + " values_to_bytes n=" + std::to_string(n) +
+                                  " m=" + std::to_string(m) + " slot=" + std::to_string(slot);
+        const Values x = TokenRows(m, n, stride);
+        const auto run = [&](const KernelTable& level) {
+          // Lines are written as vectors: 64-byte aligned, as a cache is.
+          std::vector<std::uint8_t> memory(Size(panels * kPanelBytes) + 64, 0x5A);
+          auto* base = memory.data() + (64 - reinterpret_cast<std::uintptr_t>(memory.data()) % 64);
+          Values scales(Size(m) + 2, -1.0f);
+          level.values_to_bytes(x.data(), stride, m, n, slot, base, kPanelBytes, scales.data() + 1);
+          EXPECT_EQ(scales.front(), -1.0f);
+          EXPECT_EQ(scales.back(), -1.0f);
+          scales.erase(scales.begin());
+          std::vector<std::uint8_t> bytes(base, base + panels * kPanelBytes);
+          for (std::int64_t b = 0; b < panels * kPanelBytes; ++b) {
+            const std::int64_t position = b % kPanelBytes / 64 * 4 + b % 4;
+            const bool own = position >= slot && position < slot + m;
+            EXPECT_TRUE(own || bytes[Size(b)] == 0x5A) << label;
+          }
+          return std::pair(bytes, scales);
+        };
+        const auto [bytes, scales] = run(t);
+        const auto index = [&](std::int64_t i, std::int64_t j) {
+          const std::int64_t at = slot + i;
+          return Size(j / 16 * kPanelBytes + (at / 4 * 16 + j % 16) * 4 + at % 4);
+        };
+        CheckTokens(
+            x, m, n, stride, scales.data(),
+            [&, &b = bytes](std::int64_t i, std::int64_t j) { return b[index(i, j)]; }, label);
+        const auto want = run(Scalar()).first;
+        for (std::int64_t i = 0; i < m; ++i) {
+          if (std::isnan(scales[Size(i)])) continue;
+          for (std::int64_t j = 0; j < panels * 16; ++j)
+            ASSERT_EQ(bytes[index(i, j)], want[index(i, j)]) << label;
+        }
+        if (::testing::Test::HasFatalFailure()) return;
+      }
+    }
   }
 }
 

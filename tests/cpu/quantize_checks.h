@@ -6,6 +6,8 @@
 namespace mossrt::cpu {
 
 void CheckPackInt8(const KernelTable& table);
+void CheckKeysToBytes(const KernelTable& table);
+void CheckValuesToBytes(const KernelTable& table);
 void CheckQuantizeGroup(const KernelTable& table);
 
 }  // namespace mossrt::cpu

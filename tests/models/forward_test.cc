@@ -286,8 +286,8 @@ TEST(KvCache, AForkCopiesABlockWhenItIsWritten) {
     values.assign(6, static_cast<float>(position));
     for (std::int64_t layer = 0; layer < 2; ++layer) {
       for (std::int64_t head = 0; head < 2; ++head) {
-        kv.StoreKey(position, layer, head, values.data());
-        kv.StoreValue(position, layer, head, values.data());
+        kv.StoreKeys(position, layer, head, {values.data(), 1, 6});
+        kv.StoreValues(position, layer, head, {values.data(), 1, 6});
       }
     }
   }
@@ -308,8 +308,8 @@ TEST(KvCache, AForkCopiesABlockWhenItIsWritten) {
   EXPECT_FALSE(shared(2));
   EXPECT_EQ(bytes_of(*fork, 2), before);
   values.assign(6, -1.0f);
-  fork->StoreKey(600, 1, 1, values.data());
-  fork->StoreValue(600, 1, 1, values.data());
+  fork->StoreKeys(600, 1, 1, {values.data(), 1, 6});
+  fork->StoreValues(600, 1, 1, {values.data(), 1, 6});
   fork->Advance(1);
   EXPECT_EQ(bytes_of(kv, 2), before);
 

@@ -102,8 +102,8 @@ TEST_P(CachedAttention, RoundsQueriesAndProbabilitiesAsTheCacheDoes) {
   for (std::int64_t t = 0; t < kTokens; ++t) {
     for (std::int64_t h = 0; h < c.kv_heads; ++h) {
       const std::vector<float> k = draw(c.head_dim), v = draw(c.head_dim);
-      kv.StoreKey(t, 0, h, k.data());
-      kv.StoreValue(t, 0, h, v.data());
+      kv.StoreKeys(t, 0, h, {k.data(), 1, c.head_dim});
+      kv.StoreValues(t, 0, h, {v.data(), 1, c.head_dim});
       keys[static_cast<std::size_t>(h)].emplace_back(k.begin(), k.end());
       values[static_cast<std::size_t>(h)].emplace_back(v.begin(), v.end());
     }
@@ -206,9 +206,8 @@ TEST(KvBytes, ValuesThatAreNoNumbersStayWithTheirToken) {
   const KvShape shape{.layers = 1, .kv_heads = 1, .head_dim = 6, .dtype = DType::kI8};
   KvCache kv(shape, 300);
   ASSERT_TRUE(kv.Reserve(2).ok());
-  const float odd[6] = {1, NAN, 2, -3, 4, 5}, even[6] = {1, -2, 0, 127, 3.5f, 2.5f};
-  kv.StoreKey(0, 0, 0, odd);
-  kv.StoreKey(1, 0, 0, even);
+  const float keys[2][6] = {{1, NAN, 2, -3, 4, 5}, {1, -2, 0, 127, 3.5f, 2.5f}};
+  kv.StoreKeys(0, 0, 0, {&keys[0][0], 2, 6});
   const auto* scales = reinterpret_cast<const float*>(kv.Keys(0, 0, 0) + shape.KeyPanelsBytes());
   EXPECT_TRUE(std::isnan(scales[0]));
   EXPECT_EQ(scales[1], 1.0f);

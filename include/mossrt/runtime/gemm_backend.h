@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "mossrt/runtime/dtype.h"
@@ -123,6 +124,9 @@ struct PackRequest {
   const Monitor* monitor = nullptr;  // workers leave when it is cancelled
 };
 
+// Writes rows [first, end) of an input; any thread, every row once.
+using MakeRows = absl::FunctionRef<void(std::int64_t first, std::int64_t end)>;
+
 class GemmBackend {
  public:
   virtual ~GemmBackend() = default;
@@ -159,6 +163,10 @@ class GemmBackend {
                                                         std::int64_t max_cols) const = 0;
   // x: [rows, cols of the weights]. Allocates nothing.
   virtual absl::Status Prepare(ConstMatrix x, int kind, PreparedInput* out, ThreadTeam& team) = 0;
+  // The same for rows that `make` writes to x first: a backend may have each of them made by the
+  // thread that prepares it, in one parallel region.
+  virtual absl::Status MakeAndPrepare(ConstMatrix x, int kind, PreparedInput* out, ThreadTeam& team,
+                                      MakeRows make);
   // All calls as one parallel region. Allocates nothing.
   virtual absl::Status Run(std::span<const GemmCall> calls, ThreadTeam& team) = 0;
   // How often Run has been called, for tests that must notice a fall-back.

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "mossrt/runtime/dtype.h"
+#include "mossrt/runtime/tensor_view.h"
 
 namespace mossrt::runtime {
 
@@ -54,9 +55,11 @@ class KvCache {
   // Block b of layer l, kv head h.
   std::byte* Keys(std::int64_t block, std::int64_t layer, std::int64_t head) const;
   std::byte* Values(std::int64_t block, std::int64_t layer, std::int64_t head) const;
-  // Writes head_dim float32 values (rounded to dtype) of one token.
-  void StoreKey(std::int64_t position, std::int64_t layer, std::int64_t head, const float* key);
-  void StoreValue(std::int64_t position, std::int64_t layer, std::int64_t head, const float* value);
+  // Writes head_dim float32 values (rounded to dtype) of successive tokens from `position` on:
+  // [tokens, head_dim].
+  void StoreKeys(std::int64_t position, std::int64_t layer, std::int64_t head, ConstMatrix keys);
+  void StoreValues(std::int64_t position, std::int64_t layer, std::int64_t head,
+                   ConstMatrix values);
 
  private:
   struct Block;

@@ -89,7 +89,11 @@ class NativeBackend final : public GemmBackend {
   }
   std::unique_ptr<PreparedInput> CreatePrepared(std::int64_t max_rows,
                                                 std::int64_t max_cols) const override;
-  absl::Status Prepare(ConstMatrix x, int kind, PreparedInput* out, ThreadTeam& team) override;
+  absl::Status Prepare(ConstMatrix x, int kind, PreparedInput* out, ThreadTeam& team) override {
+    return MakeAndPrepare(x, kind, out, team, [](std::int64_t, std::int64_t) {});
+  }
+  absl::Status MakeAndPrepare(ConstMatrix x, int kind, PreparedInput* out, ThreadTeam& team,
+                              MakeRows make) override;
   absl::Status Run(std::span<const GemmCall> calls, ThreadTeam& team) override;
   std::uint64_t run_count() const override { return runs_.load(std::memory_order_relaxed); }
 
@@ -99,7 +103,7 @@ class NativeBackend final : public GemmBackend {
     return integer_inputs_[static_cast<std::size_t>(kind - kFirstIntegerKind)];
   }
   absl::Status PrepareIntegers(ConstMatrix x, const IntegerInput& format, PackedInput& input,
-                               ThreadTeam& team) const;
+                               ThreadTeam& team, MakeRows make) const;
   // What multiplies a weight, and by what.
   struct Product {
     void (*kernel)(const cpu::GemmArgs*);
@@ -177,16 +181,23 @@ std::unique_ptr<PreparedInput> NativeBackend::CreatePrepared(std::int64_t max_ro
 
 namespace {
 
-// part(first row, end row) for tiles of rows; a single tile is cheaper than waking the team.
-template <typename Part>
-void ForTiles(std::int64_t rows, ThreadTeam& team, const Part& part) {
+// pack(first row, end row) for every tile of rows, which `make` has just written and the first
+// cache still holds. A single tile is cheaper than waking the team.
+template <typename Pack>
+void ForTiles(std::int64_t rows, ThreadTeam& team, MakeRows make, const Pack& pack) {
   const std::int64_t tiles = (rows + kTileRows - 1) / kTileRows;
-  if (tiles == 1) return part(std::int64_t{0}, rows);
+  const auto run = [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t tile = begin; tile < end; ++tile) {
+      const std::int64_t first = tile * kTileRows;
+      const std::int64_t last = std::min<std::int64_t>(rows, first + kTileRows);
+      make(first, last);
+      pack(first, last);
+    }
+  };
+  if (tiles == 1) return run(0, 1);
   team.ForEachThread([&](int thread, int threads) {
     const Range range = SplitRange(tiles, thread, threads);
-    const std::int64_t first = range.begin * kTileRows;
-    const std::int64_t end = std::min<std::int64_t>(rows, range.end * kTileRows);
-    if (first < end) part(first, end);
+    run(range.begin, range.end);
   });
 }
 
@@ -198,7 +209,8 @@ absl::Status DoesNotFit(ConstMatrix x) {
 }  // namespace
 
 absl::Status NativeBackend::PrepareIntegers(ConstMatrix x, const IntegerInput& format,
-                                            PackedInput& input, ThreadTeam& team) const {
+                                            PackedInput& input, ThreadTeam& team,
+                                            MakeRows make) const {
   const ColumnGroups& columns = format.columns;
   const bool reorder = !columns.order.empty();
   const std::int64_t places = reorder ? columns.places() : x.cols;
@@ -209,7 +221,7 @@ absl::Status NativeBackend::PrepareIntegers(ConstMatrix x, const IntegerInput& f
   }
   auto* packed = reinterpret_cast<std::uint32_t*>(input.buffer.data());
   auto* gathered = reinterpret_cast<float*>(input.gathered.data());
-  ForTiles(x.rows, team, [&](std::int64_t first, std::int64_t end) {
+  ForTiles(x.rows, team, make, [&](std::int64_t first, std::int64_t end) {
     const float* from = x.Row(first);
     std::int64_t stride = x.stride;
     if (reorder) {
@@ -228,16 +240,19 @@ absl::Status NativeBackend::PrepareIntegers(ConstMatrix x, const IntegerInput& f
   return absl::OkStatus();
 }
 
-absl::Status NativeBackend::Prepare(ConstMatrix x, int kind, PreparedInput* out, ThreadTeam& team) {
+absl::Status NativeBackend::MakeAndPrepare(ConstMatrix x, int kind, PreparedInput* out,
+                                           ThreadTeam& team, MakeRows make) {
   auto& input = static_cast<PackedInput&>(*out);
   input.m = x.rows;
   input.k = x.cols;
-  if (kind >= kFirstIntegerKind) return PrepareIntegers(x, IntegerInputOf(kind), input, team);
+  if (kind >= kFirstIntegerKind) {
+    return PrepareIntegers(x, IntegerInputOf(kind), input, team, make);
+  }
   const bool pairs = kind == kRounded && kernels_.gemm_bf16_pairs != nullptr;
   const std::int64_t depth = pairs ? (x.cols + 1) / 2 : x.cols;  // dwords per row
   if (static_cast<std::size_t>(x.rows * depth) * 4 > input.buffer.size()) return DoesNotFit(x);
   auto* data = reinterpret_cast<float*>(input.buffer.data());
-  ForTiles(x.rows, team, [&](std::int64_t first, std::int64_t end) {
+  ForTiles(x.rows, team, make, [&](std::int64_t first, std::int64_t end) {
     float* to = data + first * depth;
     if (pairs) {
       kernels_.pack_x_bf16_pairs(x.Row(first), x.stride, end - first, x.cols,

@@ -1,4 +1,4 @@
-// One value at a time: activations, sums and products in place.
+// One value at a time: activations, sums and products in place or from one row to another.
 #pragma once
 
 #include "cpu/kernels/functions.inl.h"
@@ -7,12 +7,12 @@
 namespace mossrt::cpu::MOSSRT_ISA {
 
 template <class Function>
-inline void Apply(float* x, int64_t n, Function function) {
+inline void Apply(const float* x, float* y, int64_t n, Function function) {
   int64_t i = 0;
-  for (; i + 16 <= n; i += 16) Store(function(Load(x + i)), x + i);
+  for (; i + 16 <= n; i += 16) Store(function(Load(x + i)), y + i);
   if (i < n) {
     const int rest = static_cast<int>(n - i);
-    StoreFirst(function(LoadFirst(x + i, rest)), x + i, rest);
+    StoreFirst(function(LoadFirst(x + i, rest)), y + i, rest);
   }
 }
 
@@ -34,7 +34,7 @@ inline F32x16 TimesSigmoid(F32x16 x, F32x16 v, float zero_below) {
 }
 
 static void gelu_tanh(float* x, int64_t n) {
-  Apply(x, n, [](F32x16 v) {
+  Apply(x, x, n, [](F32x16 v) {
     // 2 u = v (2 sqrt(2/pi) + 2 sqrt(2/pi) 0.044715 v^2); at -11 the result is below the
     // subnormals.
     const F32x16 factor = MulAdd(Mul(v, v), Set(0.0713548162726f), Set(1.5957691216057f));
@@ -43,7 +43,7 @@ static void gelu_tanh(float* x, int64_t n) {
 }
 
 static void gelu_erf(float* x, int64_t n) {
-  Apply(x, n, [](F32x16 v) {
+  Apply(x, x, n, [](F32x16 v) {
     const F32x16 zero_below = Set(-14.0f);  // the tail is 0 from 13.2 on
     F32x16 distance = Absolute(v);
     distance = Select(Less(Set(14.0f), distance), Set(14.0f), distance);
@@ -55,11 +55,11 @@ static void gelu_erf(float* x, int64_t n) {
 }
 
 static void silu(float* x, int64_t n) {
-  Apply(x, n, [](F32x16 v) { return TimesSigmoid(v, v, -89.0f); });
+  Apply(x, x, n, [](F32x16 v) { return TimesSigmoid(v, v, -89.0f); });
 }
 
 static void relu(float* x, int64_t n) {
-  Apply(x, n, [](F32x16 v) { return Select(Less(v, Set(0.0f)), Set(0.0f), v); });
+  Apply(x, x, n, [](F32x16 v) { return Select(Less(v, Set(0.0f)), Set(0.0f), v); });
 }
 
 static void add(const float* x, int64_t n, float* y) {
@@ -68,6 +68,10 @@ static void add(const float* x, int64_t n, float* y) {
 
 static void multiply(const float* x, int64_t n, float* y) {
   ApplyPair(x, y, n, [](F32x16 a, F32x16 b) { return Mul(b, a); });
+}
+
+static void divide(const float* x, float by, int64_t n, float* y) {
+  Apply(x, y, n, [by](F32x16 a) { return Div(a, Set(by)); });
 }
 
 static void scale_add(const float* x, float b, int64_t n, float a, float* y) {

@@ -29,60 +29,143 @@ inline void StoreQuads(const U32x16 (&rows)[1], uint32_t* to, int64_t step) {
   for (int64_t quad = 0; quad < 4; ++quad) __builtin_memcpy(to + quad * step, bytes + 4 * quad, 4);
 }
 
-// One group of R rows; `to` receives group / 4 dwords, a scale and a sum of each, `step` dwords
-// apart.
+// How R rows of n values become integers: row r in lane r.
+struct Steps {
+  alignas(64) float inverse[16], scale[16];
+};
+
 template <int R>
-inline void RoundInputs(const float* x, int64_t stride, int64_t n, int64_t group, uint32_t* to,
-                        int64_t step) {
-  const int64_t whole = n / 16 * 16;
-  const int rest = static_cast<int>(n - whole);
-  F32x16 most[R], total[R];
+inline Steps StepsOf(const float* x, int64_t stride, int64_t n) {
+  F32x16 most[R];
 #pragma GCC unroll 4
-  for (int r = 0; r < R; ++r) most[r] = total[r] = Set(0.0f);
-  for (int64_t i = 0; i < whole; i += 16) {
+  for (int r = 0; r < R; ++r) most[r] = Set(0.0f);
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) {
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) most[r] = Max(Magnitude(Load(x + r * stride + i)), most[r]);
   }
-  if (rest > 0) {
+  if (i < n) {
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) {
-      most[r] = Max(Magnitude(LoadFirst(x + r * stride + whole, rest)), most[r]);
+      most[r] = Max(Magnitude(LoadFirst(x + r * stride + i, static_cast<int>(n - i))), most[r]);
     }
   }
-  F32x16 largest = Set(MaxOfLanes(most[R - 1]));  // lane r: of row r
+  F32x16 largest = Set(MaxOfLanes(most[R - 1]));
 #pragma GCC unroll 4
   for (int r = R - 1; r > 0; --r) {
     largest = Select(FirstLanes(r), Set(MaxOfLanes(most[r - 1])), largest);
   }
   const Mask16 nothing = Less(largest, Set(0x1p-100f));
-  alignas(64) float inverse[16], scale[16];
-  Store(Select(nothing, Set(0.0f), Div(Set(127.0f), largest)), inverse);
-  Store(Select(nothing, Set(0.0f), Div(largest, Set(127.0f))), scale);
-  const auto round = [&](const F32x16& v, int r) {
-    const F32x16 rounded = Add(Mul(v, Set(inverse[r])), Set(kRoundingMagic));
-    total[r] = Add(total[r], Sub(rounded, Set(kRoundingMagic)));  // whole, below 2^24: exact
-    return ToBits(rounded);
-  };
+  Steps steps;
+  Store(Select(nothing, Set(0.0f), Div(Set(127.0f), largest)), steps.inverse);
+  Store(Select(nothing, Set(0.0f), Div(largest, Set(127.0f))), steps.scale);
+  return steps;
+}
+
+// Calls store(i, bits) for every sixteen of R rows up to `padded`, with the integers in the low
+// halves of the bits; total[r] becomes their sum over row r, NaN if a value is not finite.
+template <int R, class StoreBitsOf>
+inline void RoundRows(const float* x, int64_t stride, int64_t n, int64_t padded, const Steps& steps,
+                      F32x16 (&total)[R], StoreBitsOf store) {
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) total[r] = Set(0.0f);
   U32x16 bits[R];
+  const auto round = [&](const F32x16& v, int r) {
+    const F32x16 rounded = Add(Mul(v, Set(steps.inverse[r])), Set(kRoundingMagic));
+    total[r] = Add(total[r], Sub(rounded, Set(kRoundingMagic)));  // whole, below 2^24: exact
+    bits[r] = ToBits(rounded);
+  };
   int64_t i = 0;
-  for (; i < whole; i += 16) {
+  for (; i + 16 <= n; i += 16) {
 #pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) bits[r] = round(Load(x + r * stride + i), r);
-    StoreQuads(bits, to + i / 4 * step, step);
+    for (int r = 0; r < R; ++r) round(Load(x + r * stride + i), r);
+    store(i, bits);
   }
-  for (; i < group; i += 16) {
+  for (; i < padded; i += 16) {
+    const int rest = i < n ? static_cast<int>(n - i) : 0;
 #pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) {
-      bits[r] = round(i == whole ? LoadFirst(x + r * stride + i, rest) : Set(0.0f), r);
-    }
-    StoreQuads(bits, to + i / 4 * step, step);
+    for (int r = 0; r < R; ++r) round(LoadFirst(x + r * stride + i, rest), r);
+    store(i, bits);
   }
+}
+
+// The scale, or NaN if a value is not finite.
+inline float ScaleOf(float scale, float sum) { return scale + sum * 0.0f; }
+
+// One group of R rows; `to` receives group / 4 dwords, a scale and a sum of each, `step` dwords
+// apart.
+template <int R>
+inline void RoundInputs(const float* x, int64_t stride, int64_t n, int64_t group, uint32_t* to,
+                        int64_t step) {
+  const Steps steps = StepsOf<R>(x, stride, n);
+  F32x16 total[R];
+  RoundRows<R>(x, stride, n, group, steps, total, [=](int64_t i, const U32x16(&bits)[R]) {
+    StoreQuads(bits, to + i / 4 * step, step);
+  });
   uint32_t* const tail = to + group / 4 * step;
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
-    const float sum = Sum(total[r]);  // NaN if any value is not finite, and then so is the scale
-    tail[r] = __builtin_bit_cast(uint32_t, scale[r] + sum * 0.0f);
+    const float sum = Sum(total[r]);
+    tail[r] = __builtin_bit_cast(uint32_t, ScaleOf(steps.scale[r], sum));
     tail[step + r] = sum == sum ? static_cast<uint32_t>(static_cast<int32_t>(sum)) : 0;
+  }
+}
+
+template <int R, class StoreBitsOf>
+inline void RoundAround128(const float* x, int64_t stride, int64_t n, float* scales,
+                           StoreBitsOf store) {
+  const Steps steps = StepsOf<R>(x, stride, n);
+  F32x16 total[R];
+  RoundRows<R>(x, stride, n, n, steps, total, [&](int64_t i, U32x16(&bits)[R]) {
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) bits[r] = And(Xor(bits[r], SetBits(128)), SetBits(255));
+    store(i, bits);
+  });
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) scales[r] = ScaleOf(steps.scale[r], Sum(total[r]));
+}
+
+static void keys_to_bytes(const float* x, int64_t stride, int64_t m, int64_t n, uint32_t* panel,
+                          float* scales) {
+  const auto store = [&](auto& bits, int64_t row, int64_t i) {
+    StoreQuads(bits, panel + i / 4 * kPanelRows + row, kPanelRows);
+  };
+  int64_t row = 0;
+  for (; row + kRoundedRows <= m; row += kRoundedRows) {
+    RoundAround128<kRoundedRows>(
+        x + row * stride, stride, n, scales + row,
+        [&](int64_t i, const U32x16(&bits)[kRoundedRows]) { store(bits, row, i); });
+  }
+  for (; row < m; ++row) {
+    RoundAround128<1>(x + row * stride, stride, n, scales + row,
+                      [&](int64_t i, const U32x16(&bits)[1]) { store(bits, row, i); });
+  }
+}
+
+static void values_to_bytes(const float* x, int64_t stride, int64_t m, int64_t n, int64_t slot,
+                            uint8_t* panels, int64_t panel_bytes, float* scales) {
+  static_assert(kRoundedRows == 4);
+  for (int64_t row = 0; row < m;) {
+    const int64_t at = slot + row;
+    uint8_t* line = panels + at / 4 * 64;
+    if (at % 4 == 0 && row + 4 <= m) {
+      RoundAround128<4>(x + row * stride, stride, n, scales + row,
+                        [&](int64_t i, const U32x16(&bits)[4]) {
+                          StoreBits(Or(Or(bits[0], ShiftLeft<8>(bits[1])),
+                                       Or(ShiftLeft<16>(bits[2]), ShiftLeft<24>(bits[3]))),
+                                    line + i / 16 * panel_bytes);
+                        });
+      row += 4;
+    } else {
+      RoundAround128<1>(x + row * stride, stride, n, scales + row,
+                        [&](int64_t i, const U32x16(&bits)[1]) {
+                          alignas(16) uint8_t bytes[16];
+                          StoreU8(bits[0], bytes);
+                          uint8_t* to = line + i / 16 * panel_bytes + at % 4;
+                          for (int lane = 0; lane < 16; ++lane) to[4 * lane] = bytes[lane];
+                        });
+      ++row;
+    }
   }
 }
 
