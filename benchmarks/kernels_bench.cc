@@ -255,7 +255,10 @@ struct Bench {
     float max = 0;
     float sum = 0;
     runner.Row("softmax_partial", 256,
-               [&] { t.softmax_partial(y.data(), 256, 0.125f, &max, &sum); });
+               [&] { t.softmax_partial(y.data(), 256, 0.125f, nullptr, nullptr, &max, &sum); });
+    runner.Row("softmax_partial with factors", 256, [&] {
+      t.softmax_partial(y.data(), 256, 0.125f, x.data(), x.data() + 256, &max, &sum);
+    });
   }
   void divide() {
     runner.Row("divide", kRow, [&] { t.divide(x.data(), 3.0f, kRow, y.data()); });

@@ -139,8 +139,7 @@ class Task {
     for (std::int64_t r = 0; r < rows; ++r) {
       float* to =
           out.Row(sequence.first_row + first + r / group_) + (head * group_ + r % group_) * d;
-      const float* from = b_.out + r * cols_;
-      for (std::int64_t i = 0; i < d; ++i) to[i] = from[i] / b_.sum[r];
+      kernels_.divide(b_.out + r * cols_, b_.sum[r], d, to);
     }
   }
 
@@ -165,9 +164,8 @@ class Task {
     const auto* value_scales = reinterpret_cast<const float*>(values + n * cols_);
     for (std::int64_t i = 0; i < m; ++i) {
       float* row = weights + i * n;
-      if (bytes) kernels_.multiply(key_scales, count(i), row);
-      kernels_.softmax_partial(row, count(i), shape_.scale, &b_.block_max[i], &b_.block_sum[i]);
-      if (bytes) kernels_.multiply(value_scales, count(i), row);
+      kernels_.softmax_partial(row, count(i), shape_.scale, bytes ? key_scales : nullptr,
+                               bytes ? value_scales : nullptr, &b_.block_max[i], &b_.block_sum[i]);
     }
     if (bytes) {
       AddValuesOfBytes(values, m, panels * kPanelRows, count, weights);
@@ -219,7 +217,7 @@ class Task {
     }
     float weight[2] = {b_.max[row], max};  // becomes exp(old - merged), exp(new - merged)
     float merged, total;
-    kernels_.softmax_partial(weight, 2, 1.0f, &merged, &total);
+    kernels_.softmax_partial(weight, 2, 1.0f, nullptr, nullptr, &merged, &total);
     kernels_.scale_add(partial, weight[1], cols_, weight[0], out);
     b_.sum[row] = b_.sum[row] * weight[0] + sum * weight[1];
     b_.max[row] = merged;

@@ -66,7 +66,7 @@ void HashRows(const KernelTable& t, Hash* hash) {
   t.scale_add(w.data(), 0.75f, kN, 1.25f, y.data());
   hash->Add(y);
   float max_and_sum[2];
-  t.softmax_partial(y.data(), kN, 0.125f, &max_and_sum[0], &max_and_sum[1]);
+  t.softmax_partial(y.data(), kN, 0.125f, nullptr, nullptr, &max_and_sum[0], &max_and_sum[1]);
   hash->Add(y);
   hash->Add(std::span<const float>(max_and_sum));
   y = Values(5 * 26, 5, 3.0f);

@@ -278,41 +278,56 @@ struct Checks {
         [](double x, double y) { return y * 0.7f + x * 0.3f; });
   }
 
+  static void CheckSoftmax(const KernelTable& t, std::int64_t n, bool factors) {
+    const auto size = static_cast<std::size_t>(n);
+    const Values x = RandomValues(size, 1, 20.0f);
+    const Row before(RandomValues(size, 2)), after(RandomValues(size, 3));
+    const Values first = before.values(), last = after.values();
+    Exact exact(size);
+    double max = -1e300;
+    double sum = 0;
+    for (std::size_t i = 0; i < size; ++i) {
+      exact[i] = 0.125 * (factors ? double{x[i]} * first[i] : x[i]);
+      max = std::max(max, exact[i]);
+    }
+    for (std::size_t i = 0; i < size; ++i) {
+      const double power = std::exp(exact[i] - max);
+      sum += power;
+      exact[i] = factors ? power * last[i] : power;
+    }
+    float got_max = 0;
+    float got_sum = 0;
+    float want_max = 0;
+    float want_sum = 0;
+    CheckRow(t, "softmax_partial", x, exact, 3e-6, [&](const KernelTable& level, float* row) {
+      const bool scalar = &level == &Scalar();
+      level.softmax_partial(row, n, 0.125f, factors ? Row(before).data() : nullptr,
+                            factors ? Row(after).data() : nullptr, scalar ? &want_max : &got_max,
+                            scalar ? &want_sum : &got_sum);
+    });
+    if (&t == &Scalar()) got_max = want_max, got_sum = want_sum;
+    ExpectSameBits(Values{want_max, want_sum}, Values{got_max, got_sum},
+                   Label(t, "softmax_partial", n));
+    EXPECT_NEAR(got_max, max, 1e-5);
+    EXPECT_NEAR(got_sum, sum, 1e-6 * sum * static_cast<double>(n) + 1e-6);
+  }
   static void softmax_partial(const KernelTable& t) {
     for (const std::int64_t n : kLengths) {
-      const Values x = RandomValues(static_cast<std::size_t>(n), 1, 20.0f);
-      double max = -1e300;
-      double sum = 0;
-      for (const float v : x) max = std::max(max, 0.125 * v);
-      const Exact exact = Map(x, [&](double v) { return std::exp(0.125 * v - max); });
-      for (const double v : exact) sum += v;
-      float got_max = 0;
-      float got_sum = 0;
-      float want_max = 0;
-      float want_sum = 0;
-      CheckRow(t, "softmax_partial", x, exact, 2e-6, [&](const KernelTable& level, float* row) {
-        const bool scalar = &level == &Scalar();
-        level.softmax_partial(row, n, 0.125f, scalar ? &want_max : &got_max,
-                              scalar ? &want_sum : &got_sum);
-      });
-      if (&t == &Scalar()) got_max = want_max, got_sum = want_sum;
-      ExpectSameBits(Values{want_max, want_sum}, Values{got_max, got_sum},
-                     Label(t, "softmax_partial", n));
-      EXPECT_NEAR(got_max, max, 1e-5);
-      EXPECT_NEAR(got_sum, sum, 1e-6 * sum * static_cast<double>(n) + 1e-6);
+      CheckSoftmax(t, n, false);
+      CheckSoftmax(t, n, true);
     }
     const float infinity = std::numeric_limits<float>::infinity();
     for (const std::int64_t n : {1, 16, 21}) {
       float max = 0;
       float sum = 1;
       Row row(Values(static_cast<std::size_t>(n), -infinity));
-      t.softmax_partial(row.data(), n, 1.0f, &max, &sum);
+      t.softmax_partial(row.data(), n, 1.0f, nullptr, nullptr, &max, &sum);
       EXPECT_EQ(max, -infinity);
       EXPECT_EQ(sum, 0.0f);
       ExpectSameBits(Values(static_cast<std::size_t>(n), 0.0f), row.values(), t.name);
       // A masked or far slot among others adds exactly nothing.
       Row far({-infinity, 1.0f, -1e30f, -87.0f, 1.0f});
-      t.softmax_partial(far.data(), 5, 1.0f, &max, &sum);
+      t.softmax_partial(far.data(), 5, 1.0f, nullptr, nullptr, &max, &sum);
       ExpectSameBits(Values{0, 1, 0, 0, 1}, far.values(), t.name);
       EXPECT_EQ(sum, 2.0f);
     }
