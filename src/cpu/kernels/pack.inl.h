@@ -6,55 +6,71 @@
 
 namespace mossrt::cpu::MOSSRT_ISA {
 
-// [row][k] -> [tile][k][rows of the tile], each value through `convert`. Rows are read 16 values at
-// a time; the tile of those 16 columns (768 bytes) stays in the first cache while its rows are
-// written.
-template <class Convert>
-inline void PackTiles(const float* x, int64_t stride, int64_t m, int64_t k, float* packed,
-                      Convert convert) {
+// Four rows of 16 values leave as columns at once.
+inline constexpr int64_t kPackedRows = 4;
+
+// [row][k] -> [tile][k / depth][rows of the tile], `depth` values to a dword. `convert` gives the
+// bits of 16 values, `columns` stores those of four rows, `single(bits, count, to, step)` the first
+// of one row.
+template <class Convert, class Columns, class Single>
+inline void PackTiles(const float* x, int64_t stride, int64_t m, int64_t k, int64_t depth,
+                      uint32_t* packed, Convert convert, Columns columns, Single single) {
+  const int64_t dwords = (k + depth - 1) / depth;
   for (int64_t first = 0; first < m; first += kTileRows) {
     const int64_t rows = m - first < kTileRows ? m - first : kTileRows;
-    float* tile = packed + first * k;
+    uint32_t* tile = packed + first * dwords;
     for (int64_t j = 0; j < k; j += 16) {
-      const int columns = k - j < 16 ? static_cast<int>(k - j) : 16;
-      for (int64_t row = 0; row < rows; ++row) {
-        alignas(64) float lane[16];
-        const float* from = x + (first + row) * stride + j;
-        Store(convert(columns == 16 ? Load(from) : LoadFirst(from, columns)), lane);
-        for (int i = 0; i < columns; ++i) tile[(j + i) * rows + row] = lane[i];
+      const float* from = x + first * stride + j;
+      uint32_t* to = tile + j / depth * rows;
+      int64_t row = 0;
+      if (k - j >= 16) {
+        for (; row + kPackedRows <= rows; row += kPackedRows) {
+          U32x16 bits[kPackedRows];
+#pragma GCC unroll 4
+          for (int64_t r = 0; r < kPackedRows; ++r) {
+            bits[r] = convert(Load(from + (row + r) * stride));
+          }
+          columns(bits, to + row, rows);
+        }
+      }
+      const int count = k - j < 16 ? static_cast<int>(k - j) : 16;
+      for (; row < rows; ++row) {
+        single(convert(LoadFirst(from + row * stride, count)), count, to + row, rows);
       }
     }
   }
 }
 
+// Values that keep their 32 bits.
+template <class Convert>
+inline void PackDwords(const float* x, int64_t stride, int64_t m, int64_t k, float* packed,
+                       Convert convert) {
+  PackTiles(x, stride, m, k, 1, reinterpret_cast<uint32_t*>(packed), convert, StoreDwords,
+            [](U32x16 bits, int count, uint32_t* to, int64_t step) {
+              alignas(64) uint32_t lane[16];
+              StoreBits(bits, lane);
+              for (int i = 0; i < count; ++i) __builtin_memcpy(to + i * step, lane + i, 4);
+            });
+}
+
 static void pack_x_f32(const float* x, int64_t stride, int64_t m, int64_t k, float* packed) {
-  PackTiles(x, stride, m, k, packed, [](F32x16 v) { return v; });
+  PackDwords(x, stride, m, k, packed, [](F32x16 v) { return ToBits(v); });
 }
 
 static void pack_x_bf16_as_f32(const float* x, int64_t stride, int64_t m, int64_t k,
                                float* packed) {
-  PackTiles(x, stride, m, k, packed, [](F32x16 v) { return RoundToBf16(v); });
+  PackDwords(x, stride, m, k, packed, [](F32x16 v) { return ToBits(RoundToBf16(v)); });
 }
 
 static void pack_x_bf16_pairs(const float* x, int64_t stride, int64_t m, int64_t k,
                               uint32_t* packed) {
-  const int64_t depth = (k + 1) / 2;
-  for (int64_t first = 0; first < m; first += kTileRows) {
-    const int64_t rows = m - first < kTileRows ? m - first : kTileRows;
-    uint32_t* tile = packed + first * depth;
-    for (int64_t j = 0; j < k; j += 16) {
-      const int columns = k - j < 16 ? static_cast<int>(k - j) : 16;
-      for (int64_t row = 0; row < rows; ++row) {
+  PackTiles(
+      x, stride, m, k, 2, packed, [](F32x16 v) { return Bf16Bits(v); }, StorePairs,
+      [](U32x16 bits, int count, uint32_t* to, int64_t step) {
         alignas(64) uint16_t half[16];
-        const float* from = x + (first + row) * stride + j;
-        StoreU16(Bf16Bits(columns == 16 ? Load(from) : LoadFirst(from, columns)), half);
-        for (int i = 0; i < columns; i += 2) {
-          const uint32_t pair = uint32_t{half[i]} | (uint32_t{half[i + 1]} << 16);
-          tile[((j + i) / 2) * rows + row] = pair;
-        }
-      }
-    }
-  }
+        StoreU16(bits, half);
+        for (int i = 0; i < count; i += 2) __builtin_memcpy(to + i / 2 * step, half + i, 4);
+      });
 }
 
 // [row][k] -> [k][16], rows beyond `count` zero.

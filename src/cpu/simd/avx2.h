@@ -133,19 +133,6 @@ inline void StoreU8(U32x16 a, std::uint8_t* p) {
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(lo));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p + 8), _mm256_castsi256_si128(hi));
 }
-inline void StoreQuads(const U32x16 (&rows)[4], std::uint32_t* to, std::int64_t step) {
-  // Quads 0 and 1 of the rows come from the lower eight values, 2 and 3 from the upper.
-  const auto store = [to, step](int quad, __m256i row0, __m256i row1, __m256i row2, __m256i row3) {
-    const __m256i four =
-        _mm256_unpacklo_epi64(_mm256_unpacklo_epi32(LowBytes(row0), LowBytes(row1)),
-                              _mm256_unpacklo_epi32(LowBytes(row2), LowBytes(row3)));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + quad * step), _mm256_castsi256_si128(four));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + (quad + 1) * step),
-                     _mm256_extracti128_si256(four, 1));
-  };
-  store(0, rows[0].lo, rows[1].lo, rows[2].lo, rows[3].lo);
-  store(2, rows[0].hi, rows[1].hi, rows[2].hi, rows[3].hi);
-}
 
 struct Quad {
   __m256i v;
@@ -197,6 +184,45 @@ inline void StoreF16(F32x16 a, std::uint16_t* p) {
   auto* half = reinterpret_cast<__m128i*>(p);
   _mm_storeu_si128(half, _mm256_cvtps_ph(a.lo, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
   _mm_storeu_si128(half + 1, _mm256_cvtps_ph(a.hi, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+// `count` dwords of the lower halves of four rows as columns at `low`, of the upper at `high`.
+inline void StoreColumns(__m256i row0, __m256i row1, __m256i row2, __m256i row3, int count,
+                         std::uint32_t* low, std::uint32_t* high, std::int64_t step) {
+  const __m256i low01 = _mm256_unpacklo_epi32(row0, row1),
+                high01 = _mm256_unpackhi_epi32(row0, row1);
+  const __m256i low23 = _mm256_unpacklo_epi32(row2, row3),
+                high23 = _mm256_unpackhi_epi32(row2, row3);
+  const __m256i parts[4] = {
+      _mm256_unpacklo_epi64(low01, low23), _mm256_unpackhi_epi64(low01, low23),
+      _mm256_unpacklo_epi64(high01, high23), _mm256_unpackhi_epi64(high01, high23)};
+#pragma GCC unroll 4
+  for (int i = 0; i < count; ++i) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(low + i * step), _mm256_castsi256_si128(parts[i]));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(high + i * step),
+                     _mm256_extracti128_si256(parts[i], 1));
+  }
+}
+inline void StoreDwords(const U32x16 (&rows)[4], std::uint32_t* to, std::int64_t step) {
+  StoreColumns(rows[0].lo, rows[1].lo, rows[2].lo, rows[3].lo, 4, to, to + 4 * step, step);
+  StoreColumns(rows[0].hi, rows[1].hi, rows[2].hi, rows[3].hi, 4, to + 8 * step, to + 12 * step,
+               step);
+}
+inline void StorePairs(const U32x16 (&rows)[4], std::uint32_t* to, std::int64_t step) {
+  const __m256i low16 = _mm256_set1_epi32(0xFFFF);
+  const auto pairs = [&](int r) {
+    const __m256i mixed = _mm256_packus_epi32(_mm256_and_si256(rows[r].lo, low16),
+                                              _mm256_and_si256(rows[r].hi, low16));
+    return _mm256_permute4x64_epi64(mixed, 0xD8);  // lanes 0-3, 8-11, 4-7, 12-15 into order
+  };
+  StoreColumns(pairs(0), pairs(1), pairs(2), pairs(3), 4, to, to + 4 * step, step);
+}
+inline void StoreQuads(const U32x16 (&rows)[4], std::uint32_t* to, std::int64_t step) {
+  // Of every 128 bits of a row one dword of bytes.
+  StoreColumns(LowBytes(rows[0].lo), LowBytes(rows[1].lo), LowBytes(rows[2].lo),
+               LowBytes(rows[3].lo), 1, to, to + step, step);
+  StoreColumns(LowBytes(rows[0].hi), LowBytes(rows[1].hi), LowBytes(rows[2].hi),
+               LowBytes(rows[3].hi), 1, to + 2 * step, to + 3 * step, step);
 }
 
 inline float Sum(F32x16 a) {

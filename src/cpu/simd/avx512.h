@@ -86,20 +86,6 @@ inline F32x16 ToFloat(U32x16 a) { return {_mm512_cvtepi32_ps(a.v)}; }
 inline void StoreU8(U32x16 a, std::uint8_t* p) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a.v));
 }
-inline void StoreQuads(const U32x16 (&rows)[4], std::uint32_t* to, std::int64_t step) {
-  const auto bytes = [&rows](int r) { return _mm512_cvtepi32_epi8(rows[r].v); };
-  const __m128i low01 = _mm_unpacklo_epi32(bytes(0), bytes(1));
-  const __m128i high01 = _mm_unpackhi_epi32(bytes(0), bytes(1));
-  const __m128i low23 = _mm_unpacklo_epi32(bytes(2), bytes(3));
-  const __m128i high23 = _mm_unpackhi_epi32(bytes(2), bytes(3));
-  const auto store = [to, step](int quad, __m128i dwords) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + quad * step), dwords);
-  };
-  store(0, _mm_unpacklo_epi64(low01, low23));
-  store(1, _mm_unpackhi_epi64(low01, low23));
-  store(2, _mm_unpacklo_epi64(high01, high23));
-  store(3, _mm_unpackhi_epi64(high01, high23));
-}
 
 struct Quad {
   __m512i v;
@@ -145,6 +131,48 @@ inline F32x16 LoadF16(const std::uint16_t* p) {
 inline void StoreF16(F32x16 a, std::uint16_t* p) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
                       _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+// Lane i of every 128 bits of `rows` becomes part i of the result's: rows 0 to 3 side by side.
+inline void Transpose(const __m512i (&rows)[4], __m512i (&parts)[4]) {
+  const __m512i low01 = _mm512_unpacklo_epi32(rows[0], rows[1]);
+  const __m512i high01 = _mm512_unpackhi_epi32(rows[0], rows[1]);
+  const __m512i low23 = _mm512_unpacklo_epi32(rows[2], rows[3]);
+  const __m512i high23 = _mm512_unpackhi_epi32(rows[2], rows[3]);
+  parts[0] = _mm512_unpacklo_epi64(low01, low23);
+  parts[1] = _mm512_unpackhi_epi64(low01, low23);
+  parts[2] = _mm512_unpacklo_epi64(high01, high23);
+  parts[3] = _mm512_unpackhi_epi64(high01, high23);
+}
+template <int kQuarters>  // of each row: the dwords that are there
+inline void StoreColumns(const __m512i (&rows)[4], std::uint32_t* to, std::int64_t step) {
+  __m512i parts[4];
+  Transpose(rows, parts);
+  const auto store = [to, step](int dword, __m128i four) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + dword * step), four);
+  };
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    store(i, _mm512_castsi512_si128(parts[i]));
+    if constexpr (kQuarters > 1) store(4 + i, _mm512_extracti32x4_epi32(parts[i], 1));
+    if constexpr (kQuarters > 2) store(8 + i, _mm512_extracti32x4_epi32(parts[i], 2));
+    if constexpr (kQuarters > 2) store(12 + i, _mm512_extracti32x4_epi32(parts[i], 3));
+  }
+}
+inline void StoreDwords(const U32x16 (&rows)[4], std::uint32_t* to, std::int64_t step) {
+  StoreColumns<4>({rows[0].v, rows[1].v, rows[2].v, rows[3].v}, to, step);
+}
+inline void StorePairs(const U32x16 (&rows)[4], std::uint32_t* to, std::int64_t step) {
+  const auto pairs = [&rows](int r) {
+    return _mm512_castsi256_si512(_mm512_cvtepi32_epi16(rows[r].v));
+  };
+  StoreColumns<2>({pairs(0), pairs(1), pairs(2), pairs(3)}, to, step);
+}
+inline void StoreQuads(const U32x16 (&rows)[4], std::uint32_t* to, std::int64_t step) {
+  const auto quads = [&rows](int r) {
+    return _mm512_castsi128_si512(_mm512_cvtepi32_epi8(rows[r].v));
+  };
+  StoreColumns<1>({quads(0), quads(1), quads(2), quads(3)}, to, step);
 }
 
 #if defined(__AVX512BF16__)

@@ -149,16 +149,6 @@ inline uint8x16_t LowBytes(U32x16 a) {
   return vcombine_u8(vmovn_u16(lo), vmovn_u16(hi));
 }
 inline void StoreU8(U32x16 a, std::uint8_t* p) { vst1q_u8(p, LowBytes(a)); }
-inline void StoreQuads(const U32x16 (&rows)[4], std::uint32_t* to, std::int64_t step) {
-  const auto quads = [&rows](int r) { return vreinterpretq_u32_u8(LowBytes(rows[r])); };
-  const uint32x4x2_t even = vzipq_u32(quads(0), quads(2)), odd = vzipq_u32(quads(1), quads(3));
-  const uint32x4x2_t front = vzipq_u32(even.val[0], odd.val[0]);
-  const uint32x4x2_t back = vzipq_u32(even.val[1], odd.val[1]);
-  vst1q_u32(to, front.val[0]);
-  vst1q_u32(to + step, front.val[1]);
-  vst1q_u32(to + 2 * step, back.val[0]);
-  vst1q_u32(to + 3 * step, back.val[1]);
-}
 
 // Assembly: otherwise g++ 12 makes many products before it adds any, and they spill.
 inline uint32x4_t AddInPlace(uint32x4_t sum, int32x4_t more) {
@@ -219,6 +209,37 @@ inline void StoreF16(F32x16 a, std::uint16_t* p) {
   for (int i = 0; i < 4; ++i) {
     vst1_u16(p + 4 * i, vreinterpret_u16_f16(vcvt_f16_f32(a.part[i])));
   }
+}
+
+// Four dwords of four rows as columns.
+inline void StoreColumns(uint32x4_t row0, uint32x4_t row1, uint32x4_t row2, uint32x4_t row3,
+                         std::uint32_t* to, std::int64_t step) {
+  const uint32x4x2_t even = vzipq_u32(row0, row2), odd = vzipq_u32(row1, row3);
+  const uint32x4x2_t front = vzipq_u32(even.val[0], odd.val[0]);
+  const uint32x4x2_t back = vzipq_u32(even.val[1], odd.val[1]);
+  vst1q_u32(to, front.val[0]);
+  vst1q_u32(to + step, front.val[1]);
+  vst1q_u32(to + 2 * step, back.val[0]);
+  vst1q_u32(to + 3 * step, back.val[1]);
+}
+inline void StoreDwords(const U32x16 (&rows)[4], std::uint32_t* to, std::int64_t step) {
+  for (int i = 0; i < 4; ++i) {
+    StoreColumns(rows[0].part[i], rows[1].part[i], rows[2].part[i], rows[3].part[i],
+                 to + 4 * i * step, step);
+  }
+}
+inline void StorePairs(const U32x16 (&rows)[4], std::uint32_t* to, std::int64_t step) {
+  for (int i = 0; i < 4; i += 2) {
+    const auto pairs = [&rows, i](int r) {
+      return vreinterpretq_u32_u16(
+          vcombine_u16(vmovn_u32(rows[r].part[i]), vmovn_u32(rows[r].part[i + 1])));
+    };
+    StoreColumns(pairs(0), pairs(1), pairs(2), pairs(3), to + 2 * i * step, step);
+  }
+}
+inline void StoreQuads(const U32x16 (&rows)[4], std::uint32_t* to, std::int64_t step) {
+  const auto quads = [&rows](int r) { return vreinterpretq_u32_u8(LowBytes(rows[r])); };
+  StoreColumns(quads(0), quads(1), quads(2), quads(3), to, step);
 }
 
 inline float Sum(F32x16 a) {

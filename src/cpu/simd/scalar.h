@@ -171,16 +171,6 @@ inline void StoreU8(U32x16 a, std::uint8_t* p) {
   for (int i = 0; i < 16; ++i) p[i] = static_cast<std::uint8_t>(a.lane[i]);
 }
 
-// The same of four rows: their dword q side by side at to + q * step.
-inline void StoreQuads(const U32x16 (&rows)[4], std::uint32_t* to, std::int64_t step) {
-  for (int r = 0; r < 4; ++r) {
-    std::uint8_t bytes[16];
-    StoreU8(rows[r], bytes);
-    for (int quad = 0; quad < 4; ++quad)
-      __builtin_memcpy(to + quad * step + r, bytes + 4 * quad, 4);
-  }
-}
-
 // Four signed bytes that meet the four unsigned bytes of every dword.
 struct Quad {
   std::uint32_t bytes;
@@ -207,6 +197,39 @@ inline U32x16 LoadU16(const std::uint16_t* p) {
 }
 inline void StoreU16(U32x16 a, std::uint16_t* p) {
   for (int i = 0; i < 16; ++i) p[i] = static_cast<std::uint16_t>(a.lane[i]);
+}
+
+// Four rows as columns: dword i of every row side by side at to + i * step. Of each lane all of it,
+// or the low 16 bits (two lanes a dword), or the low byte (four lanes).
+template <int kDwords>
+inline void StoreColumns(const std::uint32_t (&rows)[4][kDwords], std::uint32_t* to,
+                         std::int64_t step) {
+  for (int i = 0; i < kDwords; ++i) {
+    for (int r = 0; r < 4; ++r) to[i * step + r] = rows[r][i];
+  }
+}
+inline void StoreDwords(const U32x16 (&rows)[4], std::uint32_t* to, std::int64_t step) {
+  std::uint32_t dwords[4][16];
+  for (int r = 0; r < 4; ++r) __builtin_memcpy(dwords[r], rows[r].lane, 64);
+  StoreColumns(dwords, to, step);
+}
+inline void StorePairs(const U32x16 (&rows)[4], std::uint32_t* to, std::int64_t step) {
+  std::uint32_t dwords[4][8];
+  for (int r = 0; r < 4; ++r) {
+    std::uint16_t halves[16];
+    StoreU16(rows[r], halves);
+    __builtin_memcpy(dwords[r], halves, 32);
+  }
+  StoreColumns(dwords, to, step);
+}
+inline void StoreQuads(const U32x16 (&rows)[4], std::uint32_t* to, std::int64_t step) {
+  std::uint32_t dwords[4][4];
+  for (int r = 0; r < 4; ++r) {
+    std::uint8_t bytes[16];
+    StoreU8(rows[r], bytes);
+    __builtin_memcpy(dwords[r], bytes, 16);
+  }
+  StoreColumns(dwords, to, step);
 }
 inline F32x16 LoadF16(const std::uint16_t* p) {
   return MakeF32([=](int i) { return runtime::F16ToF32(p[i]); });
