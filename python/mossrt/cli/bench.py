@@ -35,6 +35,11 @@ def run(
     For tg also the share of the memory's measured bandwidth: weights and cache are read once a
     token, so that it cannot exceed 100 % by much.
     """
+    if not prompt and not new:
+        common.fail(
+            "there is nothing to measure: give --prompt (-p), --new (-n) or both, above 0",
+            common.USAGE,
+        )
     loaded = common.load(model, dtype, threads, backend, architecture)
     results = []
     if prompt:
