@@ -73,14 +73,13 @@ import sys, threading, time, numpy as np, mossrt
 model = mossrt.Model.from_pretrained({model!r}, backend="reference", threads=1)
 ids = np.arange(1000) % 1400
 session = model.session()
-# The signal comes from within the library's first layer.
-handle = session.hook("embed", lambda call: print("running", flush=True))
+# No hook: Python would see the signal there, and not by the library's own looks.
+print("running", flush=True)
 try:
     {call}
 except KeyboardInterrupt:
     print("interrupted", 0 <= len(session.tokens) < 1000, flush=True)
     session.rewind(0)
-    handle.remove()
     session.eval([1, 2, 3])  # the session goes on
     sys.exit(7)
 print("finished")
@@ -107,8 +106,7 @@ def test_ctrl_c_ends_a_long_call(call: str) -> None:
             time.sleep(0.3)
             start = time.perf_counter()
             process.send_signal(signal.SIGINT)
-            while (line := process.stdout.readline()) == "running\n":
-                pass
+            line = process.stdout.readline()
             seconds = time.perf_counter() - start
             process.wait(60)
         assert line == "interrupted True\n"
