@@ -1,20 +1,20 @@
 // Decode (one sequence and several) and prefill of a whole model, each round bracketed by the
 // bandwidth and product probes of the same minute.
 //
-//   model_bench DIRECTORY [--dtype auto] [--threads 2] [--rounds 7] [--prefill 512] [--decode 32]
-//               [--batch 8] [--kv auto] [--context 8]
-//   model_bench DIRECTORY --json [--dtype auto] [--threads 2]
+//   model_bench --help
 //
 // Medians over rounds; a round whose two probes differ by more than 15 % is dropped (shared
 // machines have weather). With --json, what is asked for on standard input (answer_requests.h).
 #include <algorithm>
 #include <atomic>
+#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <new>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "answer_requests.h"
@@ -232,36 +232,86 @@ int Run(const std::string& directory, const LoadOptions& options, std::string_vi
 }  // namespace
 }  // namespace mossrt::bench
 
-int main(int argc, char** argv) {
-  if (argc < 2) {
-    std::fprintf(stderr,
-                 "usage: model_bench DIRECTORY [--dtype T] [--threads N] [--rounds N] [--prefill "
-                 "N] [--decode N] [--batch N] [--kv T] [--context N]\n"
-                 "       model_bench DIRECTORY --json [--dtype T] [--threads N]\n");
-    return 2;
-  }
-  mossrt::runtime::LoadOptions options;
-  options.threads = 2;
+namespace {
+
+constexpr char kUsage[] =
+    "usage: model_bench DIRECTORY [OPTION VALUE]...\n"
+    "       model_bench DIRECTORY --json [--dtype T] [--threads N]\n"
+    "\n"
+    "Decode and prefill of a model, with the machine's bandwidth and products measured around "
+    "them.\n"
+    "\n"
+    "  --dtype T     how matrices are held: auto, float32, bfloat16, int8, int4, ... (auto)\n"
+    "  --kv T        the cache: auto, float32, bfloat16, int8 (auto)\n"
+    "  --threads N   threads that compute (2)\n"
+    "  --rounds N    measurements, of which medians are printed (7)\n"
+    "  --prefill N   tokens of the prompt (512)\n"
+    "  --decode N    tokens made one at a time (32)\n"
+    "  --batch N     sequences decoded together (8)\n"
+    "  --context N   tokens before the first that is made (8)\n"
+    "  --json        answers requests on standard input (answer_requests.h)\n"
+    "  -h, --help    prints this\n";
+
+struct Arguments {
+  mossrt::runtime::LoadOptions load{.threads = 2};
+  std::string kv = "auto";
   int rounds = 7, prefill = 512, decode = 32, batch = 8, context = 8;
   bool requests = false;
-  std::string kv = "auto";
-  for (int i = 2; i < argc; i += 2) {
+};
+
+int Wrong(const std::string& what) {
+  std::fprintf(stderr, "model_bench: %s\n\n%s", what.c_str(), kUsage);
+  return 2;
+}
+
+// 0, or the exit code of a wrong command line.
+int Read(int argc, char** argv, Arguments* out) {
+  const struct {
+    std::string_view key;
+    std::string* text;
+    int* number;
+  } options[] = {{"--dtype", &out->load.dtype, nullptr},     {"--kv", &out->kv, nullptr},
+                 {"--threads", nullptr, &out->load.threads}, {"--rounds", nullptr, &out->rounds},
+                 {"--prefill", nullptr, &out->prefill},      {"--decode", nullptr, &out->decode},
+                 {"--batch", nullptr, &out->batch},          {"--context", nullptr, &out->context}};
+  for (int i = 2; i < argc; ++i) {
     const std::string key = argv[i];
     if (key == "--json") {
-      requests = true;
-      --i;
+      out->requests = true;
       continue;
     }
-    if (i + 1 == argc) break;
-    if (key == "--dtype") options.dtype = argv[i + 1];
-    if (key == "--threads") options.threads = std::atoi(argv[i + 1]);
-    if (key == "--rounds") rounds = std::atoi(argv[i + 1]);
-    if (key == "--prefill") prefill = std::atoi(argv[i + 1]);
-    if (key == "--decode") decode = std::atoi(argv[i + 1]);
-    if (key == "--kv") kv = argv[i + 1];
-    if (key == "--context") context = std::atoi(argv[i + 1]);
-    if (key == "--batch") batch = std::atoi(argv[i + 1]);
+    const auto* const option = std::find_if(std::begin(options), std::end(options),
+                                            [&](const auto& known) { return known.key == key; });
+    if (option == std::end(options)) return Wrong("unknown option \"" + key + "\"");
+    if (++i == argc) return Wrong(key + " needs a value");
+    const std::string value = argv[i];
+    if (option->text != nullptr) {
+      *option->text = value;
+      continue;
+    }
+    const auto [end, error] =
+        std::from_chars(value.data(), value.data() + value.size(), *option->number);
+    if (error != std::errc() || end != value.data() + value.size() || *option->number < 0) {
+      return Wrong(key + " needs a number, 0 or more, found \"" + value + "\"");
+    }
   }
-  if (requests) return mossrt::bench::RunRequests(argv[1], options);
-  return mossrt::bench::Run(argv[1], options, kv, rounds, prefill, decode, batch, context);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const bool help = std::any_of(argv + 1, argv + argc, [](const std::string_view argument) {
+    return argument == "-h" || argument == "--help";
+  });
+  if (help) {
+    std::fputs(kUsage, stdout);
+    return 0;
+  }
+  if (argc < 2) return Wrong("DIRECTORY is missing");
+  Arguments a;
+  if (const int code = Read(argc, argv, &a); code != 0) return code;
+  if (a.requests) return mossrt::bench::RunRequests(argv[1], a.load);
+  return mossrt::bench::Run(argv[1], a.load, a.kv, a.rounds, a.prefill, a.decode, a.batch,
+                            a.context);
 }

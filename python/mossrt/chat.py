@@ -24,6 +24,7 @@ from mossrt import _mossrt
 from mossrt._closing import Closing
 from mossrt._options import to_json
 from mossrt._trace import Token, Trace
+from mossrt.errors import InvalidArgument
 from mossrt.generation import Chunk, Stats
 from mossrt.monitor import Monitor
 from mossrt.plugins import Plugin, calculate
@@ -235,7 +236,12 @@ class Conversation(Closing):
             "max_commands": max_commands,
             "context": talk._context,
         }
-        talk._chat = _mossrt.Chat.load(model.tokenizer._tokenizer, saved, to_json(limits))
+        try:
+            talk._chat = _mossrt.Chat.load(model.tokenizer._tokenizer, saved, to_json(limits))
+        except InvalidArgument as error:
+            if not str(error).startswith("saved conversation"):
+                raise
+            raise InvalidArgument(f"{os.fspath(path)}: {error}", error.code) from None
         missing = [name for name in talk.info["plugins"] if name not in talk._plugins]
         if missing:
             raise KeyError(

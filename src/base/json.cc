@@ -2,7 +2,9 @@
 
 #include <cmath>
 
+#include "base/json_fault.h"
 #include "base/status.h"
+#include "base/utf8.h"
 
 namespace mossrt::runtime {
 namespace {
@@ -32,33 +34,43 @@ bool TooDeep(std::string_view text) {
   return false;
 }
 
-std::string Excerpt(const Json& value) {
-  std::string text = DumpJson(value);
-  if (text.size() > 60) text = text.substr(0, 57) + "...";
-  return text;
+absl::Status Refusal(std::string_view problem, std::string_view cure) {
+  return absl::InvalidArgumentError(Cat(problem, cure.empty() ? "" : "; ", cure));
 }
 
 }  // namespace
 
-absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view what) {
+absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view what,
+                               std::string_view cure) {
   if (TooDeep(text)) {
-    return absl::InvalidArgumentError(
-        Cat(what, ": nested deeper than ", kMaxDepth, " levels, which no known file is"));
+    return Refusal(Cat(what, ": expected JSON of at most ", kMaxDepth,
+                       " levels, as all known files have, found a deeper one"),
+                   cure);
   }
   try {
     return Json::parse(text);
-  } catch (const Json::exception& e) {
-    return absl::InvalidArgumentError(Cat(what, ": not valid JSON: ", e.what()));
+  } catch (const Json::exception&) {
+    const JsonFault fault =
+        FindJsonFault(text).value_or(JsonFault{.expected = "JSON", .found = "something else"});
+    return Refusal(Cat(what, ", line ", fault.line, ", column ", fault.column,
+                       ": not JSON: expected ", fault.expected, ", found ", fault.found),
+                   cure);
   }
 }
 
-absl::StatusOr<Json> ParseJsonObject(std::string_view text, std::string_view what) {
-  MOSSRT_ASSIGN_OR_RETURN(Json json, ParseJson(text, what));
+absl::StatusOr<Json> ParseJsonObject(std::string_view text, std::string_view what,
+                                     std::string_view cure) {
+  MOSSRT_ASSIGN_OR_RETURN(Json json, ParseJson(text, what, cure));
   if (!json.is_object()) {
-    return absl::InvalidArgumentError(
-        Cat(what, ": expected a JSON object, found ", json.type_name()));
+    return Refusal(Cat(what, ": expected a JSON object, found ", Excerpt(json)), cure);
   }
   return json;
+}
+
+std::string Excerpt(const Json& value) {
+  const std::string text = DumpJson(value);
+  if (text.size() <= 60) return text;
+  return Cat(std::string_view(text).substr(0, CompleteUtf8Prefix(text.substr(0, 57))), "...");
 }
 
 const Json* JsonReader::Find(std::string_view key) const {
@@ -70,8 +82,9 @@ bool JsonReader::Has(std::string_view key) const { return Find(key) != nullptr; 
 
 absl::Status JsonReader::WrongType(std::string_view key, std::string_view wanted) const {
   const Json* value = Find(key);
-  return absl::InvalidArgumentError(Cat(what_, ": \"", key, "\" must be ", wanted, ", found ",
-                                        value == nullptr ? "nothing" : Excerpt(*value)));
+  return Refusal(Cat(what_, ": \"", key, "\" must be ", wanted, ", found ",
+                     value == nullptr ? "nothing" : Excerpt(*value)),
+                 cure_);
 }
 
 absl::StatusOr<std::optional<std::int64_t>> JsonReader::Int(std::string_view key, std::int64_t low,

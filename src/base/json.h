@@ -15,17 +15,25 @@ namespace mossrt::runtime {
 
 using Json = nlohmann::json;
 
-// `what` names the text in messages ("config.json"). Refuses invalid UTF-8 and nesting
-// deeper than 64. The last of two equal keys counts, as in Python.
-absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view what);
+// What to do about a text that is not as expected; ends the message.
+inline constexpr std::string_view kCorrectJson = "correct it there";
+inline constexpr std::string_view kCorrectFile = "correct the file or download it again";
+
+// `what` names the text in messages ("moss/config.json"); an empty cure is for callers that add
+// their own. Refuses invalid UTF-8 and nesting deeper than 64. The last of two equal keys counts,
+// as in Python.
+absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view what,
+                               std::string_view cure = kCorrectJson);
 // As ParseJson, and the top level must be an object.
-absl::StatusOr<Json> ParseJsonObject(std::string_view text, std::string_view what);
+absl::StatusOr<Json> ParseJsonObject(std::string_view text, std::string_view what,
+                                     std::string_view cure = kCorrectJson);
 
 // Reads one key of an object with its type checked. Absent or null: nullopt. Wrong type or out of
-// range: kInvalidArgument naming `what` and the key.
+// range: kInvalidArgument naming `what`, the key and the cure, if there is one.
 class JsonReader {
  public:
-  JsonReader(const Json& object, std::string_view what) : object_(&object), what_(what) {}
+  JsonReader(const Json& object, std::string_view what, std::string_view cure = "")
+      : object_(&object), what_(what), cure_(cure) {}
 
   bool Has(std::string_view key) const;  // present and not null
   absl::StatusOr<std::optional<std::int64_t>> Int(std::string_view key, std::int64_t low,
@@ -41,9 +49,11 @@ class JsonReader {
 
  private:
   const Json* object_;
-  std::string what_;
+  std::string what_, cure_;
 };
 
+// At most 60 bytes of the value as JSON, for messages.
+std::string Excerpt(const Json& value);
 // Invalid UTF-8 in values is replaced instead of thrown about.
 std::string DumpJson(const Json& json, int indent = -1);
 

@@ -22,9 +22,11 @@ const runtime::Tokenizer* TokenizerOf(const ModelState& model) {
 absl::StatusOr<runtime::ResolvedGenerateOptions> Resolve(const ModelState& model,
                                                          const mossrt_options* o) {
   MOSSRT_ASSIGN_OR_RETURN(const Json arguments, ValuesOf(o, runtime::OptionKind::kGenerate));
-  return runtime::ResolveGenerateOptions(runtime::DumpJson(arguments), model.generation_config_json,
-                                         model.config_json, model.model->params(),
-                                         TokenizerOf(model));
+  auto resolved =
+      runtime::ResolveGenerateOptions(runtime::DumpJson(arguments), model.generation_config_json,
+                                      model.config_json, model.model->params(), TokenizerOf(model));
+  if (!resolved.ok()) return InFolder(resolved.status(), model.path);
+  return resolved;
 }
 
 Json OriginsJson(const std::vector<runtime::OptionOrigin>& origins) {

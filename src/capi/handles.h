@@ -95,6 +95,7 @@ struct ModelState {
   std::unique_ptr<runtime::Model> model;
   std::shared_ptr<TokenizerState> tokenizer;  // null: tokenizer_status says why
   absl::Status tokenizer_status;
+  absl::Status options_status;  // of generation without any argument
   std::string config_json, generation_config_json, info_json;
   std::string path;  // absolute
 };

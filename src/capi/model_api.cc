@@ -42,12 +42,28 @@ absl::Status BlameFileOrOption(const absl::Status& status) {
   return runtime::Message(status).starts_with("option ") ? status : BlameFile(status);
 }
 
-absl::StatusOr<std::string> ReadIfPresent(const runtime::ByteSource& source,
-                                          std::string_view file) {
-  auto text = runtime::ReadAll(source, file, kConfigLimit);
+// The text of generation_config.json, empty if there is none. Values are judged when somebody
+// generates, who may give others; what is no JSON is a damaged file.
+absl::StatusOr<std::string> ReadGenerationConfig(const runtime::ByteSource& source) {
+  constexpr std::string_view kFile = "generation_config.json";
+  auto text = runtime::ReadAll(source, kFile, kConfigLimit);
   if (absl::IsNotFound(text.status())) return std::string();
   if (!text.ok()) return BlameFile(text.status());
+  MOSSRT_RETURN_IF_ERROR(
+      BlameFile(runtime::ParseJsonObject(*text, runtime::Cat(source.name(), "/", kFile),
+                                         runtime::kCorrectFile)
+                    .status()));
   return text;
+}
+
+// Why a generation without any argument could not begin.
+absl::Status CheckGeneration(const Checkpoint& checkpoint, std::string_view generation_config,
+                             const runtime::HyperParams& params, const TokenizerState* tokenizer) {
+  return InFolder(
+      runtime::ResolveGenerateOptions("", generation_config, checkpoint.config_json(), params,
+                                      tokenizer == nullptr ? nullptr : tokenizer->tokenizer.get())
+          .status(),
+      checkpoint.source().name());
 }
 
 // A model without a tokenizer still runs on ids; a damaged one is an error.
@@ -69,18 +85,23 @@ absl::StatusOr<std::shared_ptr<ModelState>> LoadModel(const char* path, const Lo
   auto state = std::make_shared<ModelState>();
   state->config_json = checkpoint->config_json();
   MOSSRT_ASSIGN_OR_RETURN(state->generation_config_json,
-                          ReadIfPresent(checkpoint->source(), "generation_config.json"));
+                          ReadGenerationConfig(checkpoint->source()));
   MOSSRT_RETURN_IF_ERROR(FindTokenizer(checkpoint->source(), state.get()));
   auto model = runtime::Model::Load(*checkpoint, options, monitor);
   if (!model.ok()) return BlameFileOrOption(model.status());
   state->path = std::filesystem::absolute(path).string();
   if (state->tokenizer != nullptr) state->tokenizer->path = state->path;
   state->model = *std::move(model);
+  state->options_status = CheckGeneration(*checkpoint, state->generation_config_json,
+                                          state->model->params(), state->tokenizer.get());
   state->info_json = InfoJson(*state, path, options.backend);
   using runtime::LogLevel;
   for (const std::string& note : state->model->plan().notes) runtime::Log(LogLevel::kWarn, note);
   if (state->tokenizer == nullptr) {
     runtime::Log(LogLevel::kWarn, runtime::Message(state->tokenizer_status));
+  }
+  if (!state->options_status.ok()) {
+    runtime::Log(LogLevel::kWarn, NoOptions(state->options_status));
   }
   runtime::Log(LogLevel::kInfo, runtime::Cat("loaded ", path, ": ", state->model->numerics()));
   return state;
@@ -140,6 +161,12 @@ mossrt_error* mossrt_model_inspect(const char* path, const mossrt_options* o, ch
     if (!tokenizer.ok()) {
       result["notes"].push_back(Cat("no tokenizer: ", Message(tokenizer.status())));
     }
+    const auto generation = ReadGenerationConfig(checkpoint->source());
+    const absl::Status usable = generation.ok()
+                                    ? CheckGeneration(*checkpoint, *generation, plan->params,
+                                                      tokenizer.ok() ? tokenizer->get() : nullptr)
+                                    : generation.status();
+    if (!usable.ok()) result["notes"].push_back(NoOptions(usable));
     return GiveText(DumpJson(result), json, len);
   });
 }

@@ -45,6 +45,10 @@ std::string NumericsHash(std::string_view numerics) {
   return text;
 }
 
+std::string NoOptions(const absl::Status& status) {
+  return runtime::Cat("generation will fail: ", runtime::Message(status));
+}
+
 Json PlanJson(const runtime::ModelPlan& plan) {
   const runtime::HyperParams& p = plan.params;
   const runtime::MemoryNeed& need = plan.need;
@@ -127,6 +131,9 @@ std::string InfoJson(const ModelState& state, const std::string& path, const std
   if (state.tokenizer == nullptr) {
     json["notes"].push_back(
         runtime::Cat("no tokenizer: ", runtime::Message(state.tokenizer_status)));
+  }
+  if (!state.options_status.ok()) {
+    json["notes"].push_back(NoOptions(state.options_status));
   }
   json["config"] = ParsedOrNull(state.config_json);
   json["generation_config"] = ParsedOrNull(state.generation_config_json);

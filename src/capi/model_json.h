@@ -13,6 +13,9 @@ namespace mossrt::capi {
 // FNV-1a of the numeric settings, 16 hexadecimal digits.
 std::string NumericsHash(std::string_view numerics);
 
+// The note about settings with which no generation could begin.
+std::string NoOptions(const absl::Status& status);
+
 // Common to inspect and info.
 runtime::Json PlanJson(const runtime::ModelPlan& plan);
 // Every tensor of the file: name, dtype, shape, bytes, use.

@@ -87,10 +87,16 @@ class FileCheckpoint final : public Checkpoint {
               ". Found ", files.empty() ? "no files" : QuotedList(files)));
     }
     MOSSRT_ASSIGN_OR_RETURN(config_, ReadAll(*source_, kConfig, kMaxConfig));
-    MOSSRT_ASSIGN_OR_RETURN(const Json config,
-                            ParseJsonObject(config_, Cat(source_->name(), "/", kConfig)));
+    MOSSRT_ASSIGN_OR_RETURN(
+        const Json config,
+        ParseJsonObject(config_, Cat(source_->name(), "/", kConfig), kCorrectFile));
     if (std::binary_search(files.begin(), files.end(), kQuantizeConfig)) {
       MOSSRT_ASSIGN_OR_RETURN(quantize_config_, ReadAll(*source_, kQuantizeConfig, kMaxConfig));
+      // Here, since later an empty text means that there is no such file.
+      MOSSRT_RETURN_IF_ERROR(ParseJsonObject(quantize_config_,
+                                             Cat(source_->name(), "/", kQuantizeConfig),
+                                             kCorrectFile)
+                                 .status());
     }
     // transformers 5 writes "dtype" where published files have "torch_dtype".
     for (const char* key : {"torch_dtype", "dtype"}) {

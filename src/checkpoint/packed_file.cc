@@ -124,12 +124,14 @@ absl::Status PackedFile::ReadHeader() {
     return Damaged("its manifest does not fit its checksum");
   }
   const absl::Status status = ReadManifest(manifest);
-  return absl::IsInvalidArgument(status) ? absl::DataLossError(status.message()) : status;
+  if (!absl::IsInvalidArgument(status)) return status;
+  return absl::DataLossError(
+      Cat(Message(status), "; the file is damaged, so copy or convert it again"));
 }
 
 absl::Status PackedFile::ReadManifest(std::string_view text) {
   const std::string what = Cat(path_, ": manifest");
-  MOSSRT_ASSIGN_OR_RETURN(const Json manifest, ParseJsonObject(text, what));
+  MOSSRT_ASSIGN_OR_RETURN(const Json manifest, ParseJsonObject(text, what, ""));
   const JsonReader reader(manifest, what);
   MOSSRT_ASSIGN_OR_RETURN(backend_, RequiredText(reader, "backend"));
   MOSSRT_ASSIGN_OR_RETURN(made_by_, RequiredText(reader, "made_by"));

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/json.h"
+#include "base/json_fault.h"
 #include "base/status.h"
 #include "checkpoint/bytes.h"
 #include "checkpoint/shard_contents.h"
@@ -36,6 +37,8 @@ struct Entry {
 // Takes the header event by event: a header of 100 MB of brackets builds no tree.
 class HeaderReader final : public nlohmann::json_sax<Json> {
  public:
+  explicit HeaderReader(std::string_view header) : header_(header) {}
+
   std::vector<Entry> entries;
   std::string error;
 
@@ -110,9 +113,11 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
     return true;
   }
 
-  bool parse_error(std::size_t, const std::string&,
-                   const nlohmann::detail::exception& what) override {
-    return Fail(Cat("not valid JSON: ", what.what()));
+  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception&) override {
+    const JsonFault fault =
+        FindJsonFault(header_).value_or(JsonFault{.expected = "JSON", .found = "something else"});
+    return Fail(Cat("not JSON at line ", fault.line, ", column ", fault.column, ": expected ",
+                    fault.expected, ", found ", fault.found));
   }
 
  private:
@@ -137,6 +142,7 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
     return true;
   }
 
+  std::string_view header_;
   int depth_ = 0;  // 1: names, 2: the keys of a tensor, 3: numbers
   bool metadata_ = false;
   std::string field_;
@@ -151,9 +157,10 @@ class File {
 
   absl::StatusOr<ShardContents> Read() {
     MOSSRT_ASSIGN_OR_RETURN(const std::string header, ReadHeader());
-    HeaderReader reader;
+    HeaderReader reader(header);
     if (!Json::sax_parse(header.begin(), header.end(), &reader)) {
-      return Bad(Cat("the header: ", reader.error));
+      return Bad(Cat("the header: ", reader.error,
+                     "; the file is damaged or was not written as safetensors, download it again"));
     }
     ShardContents contents;
     for (Entry& entry : reader.entries) {

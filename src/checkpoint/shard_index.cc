@@ -233,11 +233,12 @@ class Planner {
 
 absl::StatusOr<std::map<std::string, std::string>> ParseShardIndex(std::string_view json,
                                                                    std::string_view where) {
-  MOSSRT_ASSIGN_OR_RETURN(const Json index, ParseJsonObject(json, where));
+  MOSSRT_ASSIGN_OR_RETURN(const Json index, ParseJsonObject(json, where, kCorrectFile));
   const auto map = index.find("weight_map");
   if (map == index.end() || !map->is_object()) {
     return absl::InvalidArgumentError(
-        Cat(where, ": expected an object \"weight_map\" from tensors to files"));
+        Cat(where, ": expected an object \"weight_map\" from tensors to files, found ",
+            map == index.end() ? "none" : Excerpt(*map), "; ", kCorrectFile));
   }
   std::map<std::string, std::string> result;
   for (const auto& [tensor, shard] : map->items()) {
@@ -246,12 +247,13 @@ absl::StatusOr<std::map<std::string, std::string>> ParseShardIndex(std::string_v
       return absl::InvalidArgumentError(
           Cat(where, ": \"weight_map\" gives tensor ", Quoted(tensor), " the file ",
               Quoted(name == nullptr ? DumpJson(shard) : *name),
-              "; expected the plain name of a file in the same directory"));
+              "; expected the plain name of a file in the same directory; ", kCorrectFile));
     }
     result.emplace(tensor, *name);
   }
   if (result.empty()) {
-    return absl::InvalidArgumentError(Cat(where, ": \"weight_map\" is empty"));
+    return absl::InvalidArgumentError(
+        Cat(where, ": \"weight_map\" is empty; expected a file for each tensor; ", kCorrectFile));
   }
   return result;
 }

@@ -123,10 +123,17 @@ absl::StatusOr<Json> Parse(std::string_view text, std::string_view what) {
   return ParseJsonObject(text, what);
 }
 
-std::string Excerpt(const Json& value) {
-  std::string text = DumpJson(value);
-  if (text.size() > 60) text = text.substr(0, 57) + "...";
-  return text;
+absl::StatusOr<Json> ParseFile(std::string_view text, std::string_view file) {
+  if (text.empty()) return Json(Json::object());
+  auto json = ParseJsonObject(text, file, kCorrectFile);
+  if (!json.ok()) return absl::DataLossError(json.status().message());
+  return json;
+}
+
+// An argument takes the place of what the file says.
+absl::Status BlameConfig(const absl::Status& status) {
+  return absl::DataLossError(Cat(kGenerationConfig, ": ", Message(status),
+                                 "; correct the file, or give the option with the call"));
 }
 
 void SetIfAbsent(Values* values, std::string_view key, Json json, std::string_view origin) {
@@ -146,12 +153,12 @@ absl::Status TakeArguments(const Json& arguments, Values* values) {
 absl::Status TakeGenerationConfig(const Json& config, Values* values,
                                   std::vector<OptionOrigin>* ignored) {
   for (const auto& [key, value] : config.items()) {
-    if (value.is_null()) continue;
+    if (value.is_null() || values->contains(key)) continue;
     if (IsOption(key)) {
       // Generation ends at a set of tokens, of which the ids of a padded vocabulary's end are
       // harmless; all else must be as the table says.
-      MOSSRT_RETURN_IF_ERROR(
-          Prefix(CheckOption(OptionKind::kGenerate, key, DumpJson(value)), kGenerationConfig));
+      const absl::Status status = CheckOption(OptionKind::kGenerate, key, DumpJson(value));
+      if (!status.ok()) return BlameConfig(status);
       if (key != "eos_token_id") SetIfAbsent(values, key, value, kGenerationConfig);
     } else if (!IsNeutral(key, value)) {
       ignored->push_back({key, Excerpt(value), Cat(kGenerationConfig, " (ignored)")});
@@ -175,8 +182,10 @@ void TakeRecipe(const Recipe& recipe, Values* values) {
 // are left out.
 absl::StatusOr<std::vector<std::int64_t>> EndTokens(const Json& config, std::string_view what,
                                                     const HyperParams& params) {
-  MOSSRT_ASSIGN_OR_RETURN(std::vector<std::int64_t> ids,
-                          JsonReader(config, what).IntOrInts("eos_token_id", INT32_MIN, INT32_MAX));
+  auto found =
+      JsonReader(config, what, kCorrectFile).IntOrInts("eos_token_id", INT32_MIN, INT32_MAX);
+  if (!found.ok()) return absl::DataLossError(found.status().message());
+  std::vector<std::int64_t> ids = *std::move(found);
   std::erase_if(ids, [&](std::int64_t id) { return id < 0 || id >= params.vocab; });
   return ids;
 }
@@ -210,6 +219,18 @@ absl::Status TakeEndTokens(const Json& generation_config, const Json& config,
   if (ids.empty()) origin = "default";
   SetIfAbsent(values, "eos_token_id", ids, origin);
   return absl::OkStatus();
+}
+
+// Does the file alone say how to choose tokens?
+bool OnlyTheFileSamples(const Values& values) {
+  bool file = false;
+  for (const char* key :
+       {"do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty"}) {
+    const std::string& origin = values.find(key)->second.origin;
+    if (origin == kArgument) return false;
+    file |= origin == kGenerationConfig;
+  }
+  return file;
 }
 
 // Values have been checked against the table.
@@ -247,8 +268,8 @@ absl::StatusOr<ResolvedGenerateOptions> ResolveGenerateOptions(
     std::string_view config_json, const HyperParams& params, const Tokenizer* tokenizer) {
   MOSSRT_ASSIGN_OR_RETURN(const Json arguments, Parse(arguments_json, "generate options"));
   MOSSRT_ASSIGN_OR_RETURN(const Json generation_config,
-                          Parse(generation_config_json, kGenerationConfig));
-  MOSSRT_ASSIGN_OR_RETURN(const Json config, Parse(config_json, kConfig));
+                          ParseFile(generation_config_json, kGenerationConfig));
+  MOSSRT_ASSIGN_OR_RETURN(const Json config, ParseFile(config_json, kConfig));
   const Recipe* recipe = RecipeOf(params);
 
   ResolvedGenerateOptions resolved;
@@ -274,7 +295,9 @@ absl::StatusOr<ResolvedGenerateOptions> ResolveGenerateOptions(
   // Ranges that depend on other options are the sampler's to judge; here, so that the message
   // comes before any token.
   const auto sampler = Sampler::Create(resolved.options.sampling);
-  if (!sampler.ok()) return sampler.status();
+  if (!sampler.ok()) {
+    return OnlyTheFileSamples(values) ? BlameConfig(sampler.status()) : sampler.status();
+  }
   resolved.origins.insert(resolved.origins.end(), ignored.begin(), ignored.end());
   return resolved;
 }

@@ -95,12 +95,18 @@ std::string Plain(std::string_view key) {
 
 constexpr double kNoLimit = 1e15;  // nobody counts that far
 
+// In full where only integers count: 2147483647, not 2.14748365e+09.
+std::string Bound(const OptionInfo& row, double bound) {
+  const bool whole = row.type != OptionType::kFloat;
+  return whole ? Cat(static_cast<std::int64_t>(bound)) : Cat(bound);
+}
+
 std::string Wanted(const OptionInfo& row) {
   std::string range;
   if (HasRange(row) && row.high < kNoLimit) {
-    range = Cat(" from ", row.low, " to ", row.high);
+    range = Cat(" from ", Bound(row, row.low), " to ", Bound(row, row.high));
   } else if (HasRange(row)) {
-    range = Cat(", ", row.low, " or more");
+    range = Cat(", ", Bound(row, row.low), " or more");
   }
   switch (row.type) {
     case OptionType::kBool:
@@ -198,7 +204,7 @@ absl::Status CheckOption(OptionKind kind, std::string_view key, std::string_view
   MOSSRT_ASSIGN_OR_RETURN(const Json value, ParseJson(value_json, what));
   if (Fits(*row, value)) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      Cat(what, " must be ", Wanted(*row), ", found ", value_json.substr(0, 60)));
+      Cat(what, " must be ", Wanted(*row), ", found ", Excerpt(value)));
 }
 
 std::string NearestKey(std::string_view key, std::span<const OptionInfo> table) {

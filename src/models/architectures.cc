@@ -118,8 +118,9 @@ absl::Status RegisterArchitecture(ArchSpec spec) {
 
 absl::StatusOr<ArchSpec> ChooseArchitecture(const std::string& config_json,
                                             const std::string& architecture) {
-  MOSSRT_ASSIGN_OR_RETURN(const Json json, ParseJsonObject(config_json, "config.json"));
-  const JsonReader config(json, "config.json");
+  MOSSRT_ASSIGN_OR_RETURN(const Json json,
+                          ParseJsonObject(config_json, "config.json", kCorrectFile));
+  const JsonReader config(json, "config.json", kCorrectFile);
   const std::vector<ArchSpec> all = Architectures();
   std::vector<std::string> names;
   for (const ArchSpec& spec : all) names.push_back(spec.name);
@@ -134,7 +135,7 @@ absl::StatusOr<ArchSpec> ChooseArchitecture(const std::string& config_json,
   MOSSRT_ASSIGN_OR_RETURN(const auto type, config.String("model_type"));
   if (!type) {
     return absl::InvalidArgumentError(
-        Cat("config.json has no \"model_type\"; give the load option \"architecture\" (",
+        Cat("config.json: \"model_type\" is missing; give the load option \"architecture\" (",
             Join(names, ", "), ")"));
   }
   std::vector<const ArchSpec*> fitting;
@@ -152,19 +153,19 @@ absl::StatusOr<ArchSpec> ChooseArchitecture(const std::string& config_json,
   if (fitting.size() > 1) {
     std::vector<std::string> candidates;
     for (const ArchSpec* spec : fitting) candidates.push_back(spec->name);
-    return absl::InvalidArgumentError(Cat("config.json fits more than one architecture (",
+    return absl::InvalidArgumentError(Cat("config.json: fits more than one architecture (",
                                           Join(candidates, ", "),
                                           "); give the load option \"architecture\""));
   }
   if (reasons.empty()) {
-    return absl::UnimplementedError(Cat("model_type \"", *type,
+    return absl::UnimplementedError(Cat("config.json: model_type \"", *type,
                                         "\" is not one that this library runs; known "
                                         "architectures are ",
                                         Join(names, ", "), ", and a program can register its own"));
   }
   return absl::InvalidArgumentError(
-      Cat("model_type \"", *type,
-          "\" is known, but config.json fits no architecture: ", Join(reasons, "; "),
+      Cat("config.json: model_type \"", *type,
+          "\" is known, but the file fits no architecture: ", Join(reasons, "; "),
           ". The load option \"architecture\" chooses one of ", Join(names, ", "), " by name"));
 }
 

@@ -119,16 +119,44 @@ void ReadRopeParameters(Reader* reader, HyperParams* p, double* fraction) {
   };
   number("rope_theta", &p->rope_theta);
   number("partial_rotary_factor", fraction);
-  const auto type = rope->find("rope_type");
-  reader->Require(type == rope->end() || *type == "default",
-                  Cat("rope_parameters.rope_type is ", type == rope->end() ? "" : DumpJson(*type),
-                      "; only \"default\" is known"));
+  for (const char* key : {"rope_type", "type"}) {
+    const auto type = rope->find(key);
+    if (type == rope->end()) continue;
+    reader->Require(*type == "default", Cat("rope_parameters.", key, " is ", DumpJson(*type),
+                                            "; only \"default\" is known"));
+  }
+}
+
+std::int64_t RotaryDim(std::int64_t head_dim, double fraction) {
+  return static_cast<std::int64_t>(static_cast<double>(head_dim) * std::clamp(fraction, 0.0, 1.0));
+}
+
+// Rotary settings that other families have. The family's own code passes over them, and so does
+// ours; a value that differs from what is computed would be an expectation that nobody meets.
+void RefuseOtherRotary(const ArchSpec& spec, const HyperParams& p, Reader* reader) {
+  if (spec.position == Position::kNone) return;
+  const auto refuse = [&](const char* key, double stated, std::string_view used) {
+    reader->Require(false, Cat("\"", key, "\" is ", stated, ", which the architecture \"",
+                               spec.name, "\" does not read: it uses ", used));
+  };
+  for (const char* key : {"rope_theta", "rotary_emb_base"}) {
+    if (key == spec.keys.rope_theta) continue;
+    const double stated = reader->Number(key, p.rope_theta);
+    if (stated != p.rope_theta) refuse(key, stated, Cat("the base ", p.rope_theta));
+  }
+  for (const char* key : {"partial_rotary_factor", "rotary_pct"}) {
+    if (key == spec.keys.rotary_fraction || reader->Find(key) == nullptr) continue;
+    const double stated = reader->Number(key, 1.0);
+    if (RotaryDim(p.head_dim, stated) == p.rotary_dim) continue;
+    refuse(key, stated, Cat(p.rotary_dim, " of the ", p.head_dim, " dimensions of a head"));
+  }
 }
 
 }  // namespace
 
 absl::StatusOr<HyperParams> ReadHyperParams(const ArchSpec& spec, const std::string& config_json) {
-  MOSSRT_ASSIGN_OR_RETURN(const Json json, ParseJsonObject(config_json, "config.json"));
+  MOSSRT_ASSIGN_OR_RETURN(const Json json,
+                          ParseJsonObject(config_json, "config.json", kCorrectFile));
   Reader r(json);
   const ConfigKeys& keys = spec.keys;
   HyperParams p;
@@ -161,14 +189,18 @@ absl::StatusOr<HyperParams> ReadHyperParams(const ArchSpec& spec, const std::str
   p.rope_theta = r.Number(keys.rope_theta, spec.rope_theta);
   double fraction = r.Number(keys.rotary_fraction, 1.0);
   ReadRopeParameters(&r, &p, &fraction);
+  r.Require(!spec.keys.rope_theta.empty() || p.rope_theta == spec.rope_theta,
+            Cat("rope_parameters.rope_theta is ", p.rope_theta,
+                ", but the rotary base of the architecture \"", spec.name, "\" is always ",
+                spec.rope_theta));
   r.Require(p.rope_theta > 1, Cat("the rotary base ", p.rope_theta, " is not above 1"));
   r.Require(fraction > 0 && fraction <= 1,
             Cat("the rotary fraction ", fraction, " is not in (0, 1]"));
-  const auto by_fraction =
-      static_cast<std::int64_t>(static_cast<double>(p.head_dim) * std::clamp(fraction, 0.0, 1.0));
-  p.rotary_dim =
-      spec.position == Position::kNone ? 0 : r.Int(keys.rotary_dim, 0, p.head_dim, by_fraction);
+  p.rotary_dim = spec.position == Position::kNone
+                     ? 0
+                     : r.Int(keys.rotary_dim, 0, p.head_dim, RotaryDim(p.head_dim, fraction));
   r.Require(p.rotary_dim % 2 == 0, Cat("the rotary dimension ", p.rotary_dim, " is odd"));
+  RefuseOtherRotary(spec, p, &r);
   r.Require(
       p.rotary_dim * p.max_positions <= kMaxRotaryValues,
       Cat("\"", keys.max_positions, "\" = ", p.max_positions, " is too large for a rotary table"));

@@ -85,6 +85,13 @@ absl::StatusOr<StoredMatrices> FindStored(const Checkpoint& checkpoint,
   return stored;
 }
 
+// Messages about a file of the folder begin with the file's name.
+absl::Status InFolder(const absl::Status& status, std::string_view folder) {
+  const std::string_view text = Message(status);
+  const bool file = text.starts_with("config.json") || text.starts_with("quantize_config.json");
+  return file ? absl::Status(status.code(), Cat(folder, "/", text)) : Prefix(status, folder);
+}
+
 absl::StatusOr<ModelPlan> Plan(const Checkpoint& checkpoint, const LoadOptions& options,
                                const GemmBackend& backend) {
   const std::string place = checkpoint.source().name();
@@ -92,14 +99,14 @@ absl::StatusOr<ModelPlan> Plan(const Checkpoint& checkpoint, const LoadOptions& 
   ModelPlan plan;
   plan.notes = checkpoint.notes();
   auto spec = ChooseArchitecture(config, options.architecture);
-  if (!spec.ok()) return Prefix(spec.status(), place);
+  if (!spec.ok()) return InFolder(spec.status(), place);
   plan.spec = *std::move(spec);
   auto params = ReadHyperParams(plan.spec, config);
-  if (!params.ok()) return Prefix(params.status(), place);
+  if (!params.ok()) return InFolder(params.status(), place);
   plan.params = *std::move(params);
   const std::vector<WeightRule> rules = WeightRules(plan.spec, plan.params);
   const auto claims = ReadQuantizationClaims(checkpoint);
-  if (!claims.ok()) return Prefix(claims.status(), place);
+  if (!claims.ok()) return InFolder(claims.status(), place);
   std::vector<std::string> ignored;
   MOSSRT_RETURN_IF_ERROR(Prefix(
       CheckTensors(plan.spec, plan.params, rules, checkpoint, &ignored, &plan.notes), place));

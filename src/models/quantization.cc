@@ -17,7 +17,7 @@ constexpr std::string_view kCure =
 class ClaimReader {
  public:
   ClaimReader(const Json& json, std::string place, QuantizationClaims* claims)
-      : json_(json, place), place_(std::move(place)), claims_(claims) {}
+      : json_(json, place, kCorrectFile), place_(std::move(place)), claims_(claims) {}
 
   absl::Status Number(std::string_view key, std::int64_t low, std::int64_t high,
                       std::vector<QuantizationClaims::Claim>* out) const {
@@ -80,19 +80,20 @@ class ClaimReader {
 absl::StatusOr<QuantizationClaims> ReadQuantizationClaims(const Checkpoint& checkpoint) {
   QuantizationClaims claims;
   MOSSRT_ASSIGN_OR_RETURN(const Json config,
-                          ParseJsonObject(checkpoint.config_json(), "config.json"));
+                          ParseJsonObject(checkpoint.config_json(), "config.json", kCorrectFile));
   MOSSRT_RETURN_IF_ERROR(ClaimReader(config, "config.json", &claims).Moss());
   if (const auto it = config.find("quantization_config"); it != config.end() && !it->is_null()) {
     constexpr std::string_view kPlace = "config.json, \"quantization_config\"";
     if (!it->is_object()) {
-      return absl::InvalidArgumentError(Cat(kPlace, " must be an object, found ", it->type_name()));
+      return absl::InvalidArgumentError(
+          Cat(kPlace, " must be an object, found ", Excerpt(*it), "; ", kCorrectFile));
     }
     MOSSRT_RETURN_IF_ERROR(ClaimReader(*it, std::string(kPlace), &claims).AutoGptq());
   }
   if (!checkpoint.quantize_config_json().empty()) {
     constexpr std::string_view kFile = "quantize_config.json";
-    MOSSRT_ASSIGN_OR_RETURN(const Json json,
-                            ParseJsonObject(checkpoint.quantize_config_json(), kFile));
+    MOSSRT_ASSIGN_OR_RETURN(
+        const Json json, ParseJsonObject(checkpoint.quantize_config_json(), kFile, kCorrectFile));
     MOSSRT_RETURN_IF_ERROR(ClaimReader(json, std::string(kFile), &claims).AutoGptq());
   }
   return claims;

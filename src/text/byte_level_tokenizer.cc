@@ -101,7 +101,7 @@ class ByteLevelTokenizer final : public TableTokenizer {
 absl::StatusOr<IdOfBytes> ReadVocab(const ByteSource& source) {
   const std::string what = Cat(source.name(), "/vocab.json");
   MOSSRT_ASSIGN_OR_RETURN(const std::string text, ReadAll(source, "vocab.json", kMaxVocabBytes));
-  MOSSRT_ASSIGN_OR_RETURN(const Json json, ParseJsonObject(text, what));
+  MOSSRT_ASSIGN_OR_RETURN(const Json json, ParseJsonObject(text, what, ""));
   if (json.empty()) return absl::InvalidArgumentError(Cat(what, ": holds no token"));
   IdOfBytes vocab;
   vocab.reserve(json.size());

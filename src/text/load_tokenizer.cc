@@ -42,7 +42,11 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const ByteSource& source,
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const ByteSource& source,
                                                          const TokenizerOptions& options) {
   try {
-    return Load(source, options);
+    auto tokenizer = Load(source, options);
+    if (!absl::IsInvalidArgument(tokenizer.status())) return tokenizer;
+    return absl::InvalidArgumentError(
+        Cat(Message(tokenizer.status()),
+            "; correct the file, or take all of the tokenizer's files as they were published"));
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError(Cat(source.name(), ": no memory for the tokenizer"));
   } catch (const std::exception& e) {

@@ -24,7 +24,7 @@ absl::StatusOr<std::optional<Json>> ReadObject(const ByteSource& source, std::st
   absl::StatusOr<std::string> text = ReadAll(source, file, kMaxConfigBytes);
   if (text.status().code() == absl::StatusCode::kNotFound) return std::nullopt;
   if (!text.ok()) return text.status();
-  MOSSRT_ASSIGN_OR_RETURN(Json json, ParseJsonObject(*text, Cat(source.name(), "/", file)));
+  MOSSRT_ASSIGN_OR_RETURN(Json json, ParseJsonObject(*text, Cat(source.name(), "/", file), ""));
   return json;
 }
 

@@ -37,8 +37,13 @@ TEST(OpenCheckpoint, MissingConfigListsWhatIsThere) {
 
 TEST(OpenCheckpoint, BadConfigs) {
   for (const std::string config : {"", "[]", "{", "{\"a\":\xFF}", "null"}) {
-    ExpectError(OpenFiles({{"config.json", config}}).status(), StatusCode::kInvalidArgument,
-                {"mem/config.json"});
+    ExpectError(
+        OpenFiles({{"config.json", config}}).status(), StatusCode::kInvalidArgument,
+        {"mem/config.json", "expected ", "found ", "correct the file or download it again"});
+    ExpectError(OpenFiles({{"config.json", "{}"}, {"quantize_config.json", config}}).status(),
+                StatusCode::kInvalidArgument,
+                {"mem/quantize_config.json", "expected ", "found ",
+                 "correct the file or download it again"});
   }
   ExpectError(OpenFiles({{"config.json", std::string((16u << 20) + 1, ' ')}}).status(),
               StatusCode::kInvalidArgument, {"config.json", "more than the 16777216"});

@@ -62,8 +62,10 @@ TEST(ShardIndex, MalformedIndices) {
        {"", "[]", "{}", "{\"weight_map\":[]}", "{\"weight_map\":{}}", "{\"weight_map\":{\"a\":1}}",
         "{\"weight_map\":{\"a\":{}}}", "{\"weight_map\":{\"a\":\"x\"}", "\xFF"}) {
     ExpectError(OpenFiles({{kIndex, json}, {"x", "y"}}).status(), StatusCode::kInvalidArgument,
-                {kIndex});
+                {Cat("mem/", kIndex), "expected ", "correct the file or download it again"});
   }
+  ExpectError(OpenFiles({{kIndex, "{\n oops"}}).status(), StatusCode::kInvalidArgument,
+              {"line 2, column 2", "expected a key", "found \"oops\""});
 }
 
 TEST(ShardIndex, MissingShardsAreListedTogether) {

@@ -12,6 +12,9 @@ import shutil
 import subprocess
 import sys
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "docs"))
+import blocks
+
 PROMPT = "Hello <eoh>"
 NEW_TOKENS = "24"
 
@@ -92,9 +95,11 @@ def cmake(s, project):
 
 
 def runtime(s):
-    """The four examples of the header-exposed runtime, built from installed headers alone."""
+    """The examples of the header-exposed runtime and its blocks in the documentation, built from
+    installed headers alone."""
     build = pathlib.Path(s["work"]) / "find_package_runtime"
     source = f"{s['source']}/tests/consumers/find_package_runtime"
+    programs = runtime_blocks(pathlib.Path(s["work"]) / "runtime_blocks")
     run(
         [
             s["cmake"],
@@ -106,9 +111,12 @@ def runtime(s):
             build,
             *common(s),
             f"-DCMAKE_PREFIX_PATH={s['prefix']}",
+            f"-DBLOCKS={';'.join(map(str, programs))}",
         ]
     )
     run([s["cmake"], "--build", build, "--parallel", "2"])
+    for program in programs:
+        run([build / program.stem, f"{s['source']}/examples/tiny-moss/model"])
     models = pathlib.Path(s["model"]).parent
     text = run([build / "forward_pass", models / "moss", PROMPT], text=True)
     if len(re.findall(r"position \d+: token \d+", text)) != 8:
@@ -121,6 +129,23 @@ def runtime(s):
         sys.exit("custom_kernels does not name its table")
     if "gpt_neox" not in run([build / "custom_architecture", models / "gpt-neox"], text=True):
         sys.exit("custom_architecture did not run its family")
+
+
+def runtime_blocks(folder):
+    """A program for each block of RUNTIME_PAGES: the body of a function that gives a status."""
+    folder.mkdir(parents=True, exist_ok=True)
+    programs = []
+    for page in blocks.RUNTIME_PAGES:
+        for number, body in enumerate(blocks.to_run(page, "cpp")):
+            file = folder / f"{pathlib.Path(page).stem}_{number}.cpp"
+            if MOSS not in body:
+                sys.exit(f"{page}: block {number} opens no {MOSS}")
+            text = RUNTIME_WRAP.replace("BODY", body.replace(MOSS, "path"))
+            file.write_text(text, encoding="utf-8")
+            programs.append(file)
+    if not programs:
+        sys.exit("no block of the runtime was found")
+    return programs
 
 
 def flags(s, package):
@@ -149,20 +174,17 @@ def pkg_config(s):
 
 
 def snippets(s):
-    """Every fenced c and cpp block of the guides and the README compiles and runs."""
+    """Every c and cpp block of the documentation (tests/docs/blocks.py) compiles and runs."""
     work = pathlib.Path(s["work"]) / "snippets"
     work.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "LD_LIBRARY_PATH": f"{s['prefix']}/{s['libdir']}"}
     count = 0
-    pages = (
-        ("docs/guide-c.md", "c"),
-        ("docs/guide-cpp.md", "cpp"),
-        ("README.md", "c"),
-        ("README.md", "cpp"),
-        ("docs/conversation.md", "c"),
-        ("docs/plugins.md", "c"),
-        ("docs/plugins.md", "cpp"),
-    )
+    pages = [
+        (page, language)
+        for page in blocks.pages()
+        for language in ("c", "cpp")
+        if not (language == "cpp" and page in blocks.RUNTIME_PAGES)
+    ]
     # What a page's blocks print where the trained model runs.
     trained = {
         "docs/conversation.md": "The result is 408.\n" * 2,
@@ -170,11 +192,10 @@ def snippets(s):
     }
     printed = dict.fromkeys(trained, "")
     for page, language in pages:
-        guide = pathlib.Path(page).name
-        text = (pathlib.Path(s["source"]) / page).read_text(encoding="utf-8")
-        for number, body in enumerate(re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)):
-            stem = work / f"{guide}-{number}"
-            file = stem.with_suffix(f".{language}")
+        guide = page.replace("/", "-")
+        for number, body in enumerate(blocks.to_run(page, language)):
+            stem = work / f"{guide}-{language}-{number}"
+            file = work / f"{stem.name}.{language}"
             if "int main" not in body:
                 body = WRAP[language].replace("BODY", body)
             file.write_text(body, encoding="utf-8")
@@ -236,6 +257,28 @@ int main(int argc, char** argv) {
 }
 """,
 }
+
+
+# Where a page opens the published model, the bundled one is opened.
+MOSS = '"moss-moon-003-sft"'
+RUNTIME_WRAP = """#include <cstdint>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include <mossrt/runtime/checkpoint.h>
+
+static absl::Status Run(const std::string& path) {
+BODY
+  return status;
+}
+int main(int argc, char** argv) {
+  if (argc < 2) return 2;
+  const absl::Status status = Run(argv[1]);
+  if (!status.ok()) std::cerr << status << '\\n';
+  return status.ok() ? 0 : 1;
+}
+"""
 
 
 def main():

@@ -236,9 +236,38 @@ TEST_F(Resolve, BadValuesNameFileAndKey) {
   EXPECT_NE(Refusal("", "{").find("generation_config.json"), std::string::npos);
   EXPECT_NE(Refusal(R"({"do_sample": true, "temperature": 0})", "").find("temperature"),
             std::string::npos);
+  EXPECT_NE(Text(CheckOption(OptionKind::kGenerate, "eos_token_id", "-1")).find("2147483647"),
+            std::string::npos);
   // Published files have it, and greedy choice does not look at it.
   EXPECT_FALSE(
       Run("", R"({"do_sample": false, "temperature": 0})", "", llama_).options.sampling.do_sample);
+}
+
+TEST_F(Resolve, AFileAtFaultIsBlamedAndNotTheCaller) {
+  const auto status = [&](std::string_view arguments, std::string_view generation_config,
+                          std::string_view config = "") {
+    return ResolveGenerateOptions(arguments, generation_config, config, llama_, nullptr).status();
+  };
+  for (const auto& [file, part] :
+       {std::pair{"{\"temperature\": ", ", line 1, column 17: not JSON: expected a value, found"},
+        {"[1]", ": expected a JSON object, found [1]"},
+        {R"({"temperature": "hot"})", "\"temperature\" must be a number"},
+        {R"({"temperature": -3})", "0 or more, found -3"},
+        {R"({"do_sample": true, "temperature": 0})", "temperature must be a number above 0"},
+        {R"({"eos_token_id": "x"})", "found \"x\""}}) {
+    const absl::Status found = status("", file);
+    EXPECT_EQ(found.code(), absl::StatusCode::kDataLoss) << found;
+    EXPECT_TRUE(Text(found).starts_with("generation_config.json")) << found;
+    EXPECT_NE(Text(found).find(part), std::string::npos) << found;
+    EXPECT_NE(Text(found).find("correct the file"), std::string::npos) << found;
+  }
+  const absl::Status config = status("", "", R"({"eos_token_id": "x"})");
+  EXPECT_EQ(config.code(), absl::StatusCode::kDataLoss) << config;
+  EXPECT_TRUE(Text(config).starts_with("config.json")) << config;
+  // Arguments are the caller's, and go before the file.
+  EXPECT_EQ(status(R"({"do_sample": true})", R"({"temperature": 0})").code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(status(R"({"temperature": 0.5})", R"({"temperature": "hot"})").ok());
 }
 
 }  // namespace

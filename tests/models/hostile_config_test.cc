@@ -61,9 +61,13 @@ TEST(HostileConfig, NumbersOutOfRangeAreNamed) {
 
 TEST(HostileConfig, ErrorsSayWhatToDo) {
   ExpectAll(ErrorOf(With(TinyMoss(), [](Json& c) { c.erase("vocab_size"); })),
-            {"made: config.json", "\"vocab_size\" is missing", "published"});
+            {"made/config.json", "\"vocab_size\" is missing", "published"});
   ExpectAll(ErrorOf(With(TinyMoss(), [](Json& c) { c["model_type"] = 3; })),
-            {"made: config.json", "model_type"});
+            {"made/config.json", "model_type"});
+  ExpectAll(ErrorOf(With(TinyMoss(), [](Json& c) { c.erase("model_type"); })),
+            {"made/config.json", "model_type", "\"architecture\""});
+  ExpectAll(ErrorOf(With(TinyMoss(), [](Json& c) { c["wbits"] = "four"; })),
+            {"made/config.json: \"wbits\" must be an integer", "\"four\"", "correct the file"});
   ExpectAll(ErrorOf(TinyMoss()), {"missing", "transformer.wte.weight", "published"});
 }
 
@@ -80,6 +84,46 @@ TEST(HostileConfig, RotarySettingsAreRead) {
             {"rope_theta", "1e6"});
   ExpectAll(ErrorOf(With(TinyLlama(), [](Json& c) { c["rope_parameters"] = "default"; })),
             {"rope_parameters"});
+}
+
+// What moss and codegen compute has one rotary base and no scaling; their own code reads no key for
+// either. The same holds for the keys of other families in a LLaMA's config.
+TEST(HostileConfig, RotarySettingsThatNobodyReadsAreRefused) {
+  const auto moss = [](const char* key, const Json& value) {
+    return With(TinyMoss(), [&](Json& c) { c[key] = value; });
+  };
+  const auto llama = [](const char* key, const Json& value) {
+    return With(TinyLlama(), [&](Json& c) { c[key] = value; });
+  };
+  const Json linear = {{"type", "linear"}, {"factor", 2.0}};
+  for (const char* architecture : {"moss", "codegen", "codegen2"}) {
+    const LoadOptions options{.architecture = architecture};
+    ExpectAll(ErrorOf(moss("rope_scaling", linear), options),
+              {"made/config.json", "\"rope_scaling\" is", "linear", "Correct config.json"});
+    ExpectAll(ErrorOf(moss("rope_theta", 5e5), options),
+              {"made/config.json", "\"rope_theta\" is 500000", architecture, "the base 10000"});
+    ExpectAll(ErrorOf(moss("rope_parameters", {{"rope_theta", 5e5}}), options),
+              {"rope_parameters.rope_theta is 500000", architecture, "always 10000"});
+    ExpectAll(ErrorOf(moss("rope_parameters", linear), options),
+              {"rope_parameters.type", "linear"});
+    ExpectAll(ErrorOf(moss("sliding_window", 64), options), {"\"sliding_window\" is 64"});
+  }
+  ExpectAll(ErrorOf(moss("rotary_pct", 0.25)), {"\"rotary_pct\" is 0.25", "of the"});
+  ExpectAll(ErrorOf(moss("rope_theta", "1e6")), {"\"rope_theta\" must be a number", "1e6"});
+  ExpectAll(ErrorOf(llama("rotary_emb_base", 5000)), {"\"rotary_emb_base\" is 5000"});
+  ExpectAll(ErrorOf(llama("partial_rotary_factor", 0.5)), {"\"partial_rotary_factor\" is 0.5"});
+
+  // What says the same as the architecture, or nothing, is welcome.
+  for (const Json& config :
+       {moss("rope_theta", 10000), moss("rope_theta", nullptr), moss("rope_scaling", nullptr),
+        moss("rope_parameters", {{"rope_type", "default"}, {"rope_theta", 10000.0}})}) {
+    const auto params = ReadHyperParams(SpecNamed("moss"), config.dump());
+    EXPECT_TRUE(params.ok()) << params.status();
+  }
+  for (const Json& config : {llama("rope_theta", 5e5), llama("partial_rotary_factor", 1.0)}) {
+    const auto params = ReadHyperParams(SpecNamed("llama"), config.dump());
+    EXPECT_TRUE(params.ok()) << params.status();
+  }
 }
 
 // Views may claim any size (torch's expand), so no sum of sizes may wrap.

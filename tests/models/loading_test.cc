@@ -222,32 +222,46 @@ Files LargeMoss() {
   return {{"config.json", config.dump()}, {"model.safetensors", std::move(file)}};
 }
 
-// Each thread looks before every read, so that it begins at most one after the cancel (which may
-// come between the look and the read), and no read takes more than 1 MiB.
+// Seconds from a cancel at a read to the end of Load. Each thread looks before every read, so that
+// it begins at most one after the cancel (which may come between the look and the read), and no
+// read takes more than 1 MiB.
+double SecondsToCancel(int threads, int cancel_at) {
+  using Clock = std::chrono::steady_clock;
+  Monitor monitor;
+  auto slow = std::make_unique<SlowSource>(OpenMemory("memory", LargeMoss()), monitor);
+  SlowSource* source = slow.get();
+  const auto checkpoint = OpenCheckpoint(std::move(slow));
+  EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
+  if (!checkpoint.ok()) return 0;
+  source->armed = true;
+  Clock::time_point cancelled;
+  std::atomic<bool> ended{false};
+  std::thread canceller([&] {
+    while (source->reads < cancel_at && !ended) std::this_thread::yield();
+    cancelled = Clock::now();
+    monitor.Cancel();
+  });
+  const auto model = Model::Load(**checkpoint, {.threads = threads}, &monitor);
+  const auto end = Clock::now();
+  ended = true;
+  canceller.join();
+  EXPECT_EQ(model.status().code(), absl::StatusCode::kCancelled) << model.status();
+  EXPECT_LE(source->after_cancel, threads) << "cancelled at read " << cancel_at;
+  EXPECT_EQ(source->large, 0);
+  return std::chrono::duration<double>(end - cancelled).count();
+}
+
+// 100 ms are promised. On a busy machine a thread may wait longer than that for a processor: one of
+// three must do, with some room.
 TEST(Loading, ACancelIsSeenBeforeTheNextRead) {
+  constexpr double kBound = 0.25;
   for (const int threads : {1, 2, 3}) {
     for (const int cancel_at : {1, 9, 20, 33}) {
-      Monitor monitor;
-      auto slow = std::make_unique<SlowSource>(OpenMemory("memory", LargeMoss()), monitor);
-      SlowSource* source = slow.get();
-      const auto checkpoint = OpenCheckpoint(std::move(slow));
-      ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
-      source->armed = true;
-      std::chrono::steady_clock::time_point cancelled;
-      std::atomic<bool> ended{false};
-      std::thread canceller([&] {
-        while (source->reads < cancel_at && !ended) std::this_thread::yield();
-        cancelled = std::chrono::steady_clock::now();
-        monitor.Cancel();
-      });
-      const auto model = Model::Load(**checkpoint, {.threads = threads}, &monitor);
-      const auto end = std::chrono::steady_clock::now();
-      ended = true;
-      canceller.join();
-      EXPECT_EQ(model.status().code(), absl::StatusCode::kCancelled) << model.status();
-      EXPECT_LE(source->after_cancel, threads) << "cancelled at read " << cancel_at;
-      EXPECT_EQ(source->large, 0);
-      EXPECT_LT(end - cancelled, std::chrono::seconds(2));  // ten reads take 50 ms
+      double least = SecondsToCancel(threads, cancel_at);
+      for (int more = 0; more < 2 && least >= kBound; ++more) {
+        least = std::min(least, SecondsToCancel(threads, cancel_at));
+      }
+      EXPECT_LT(least, kBound) << threads << " threads, cancelled at read " << cancel_at;
     }
   }
 }

@@ -198,6 +198,13 @@ def test_bench() -> None:
         (["tokenize", LLAMA, "hi"], 3, "tokenizer"),
         (["generate", LLAMA, "hi"], 3, "tokenizer"),
         (["bench", "nowhere"], 3, "nowhere"),
+        (["bench", MOSS, "-p", 0, "-n", 0], 2, "--prompt"),
+        (["bench", MOSS, "-p", 0, "-n", 0, "--json"], 2, "--new"),
+        (["inspect", TRAINED, "--context", 1025], 2, "1024 positions, found 1025"),
+        (["inspect", TRAINED, "--context", 1025, "--json"], 2, "1024 positions, found 1025"),
+        (["generate", TRAINED, "hi", "--context", 1025], 2, "1024 positions (0: all), found 1025"),
+        (["generate", MOSS, "hi", "--backend", "cblas:/nowhere/lib.so"], 2, "/nowhere/lib.so"),
+        (["bench", MOSS, "--backend", "cblas:/nowhere/lib.so"], 2, "install a CBLAS library"),
     ],
 )
 def test_exit_codes(arguments: list[Any], code: int, text: str) -> None:
@@ -223,6 +230,58 @@ def test_damaged_models_and_too_little_memory(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 4
     assert "weights" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "parts"),
+    [
+        ("generation_config.json", '{"temperature": ', ["line 1, column 17", "a value", "the end"]),
+        ("generation_config.json", "", ["line 1, column 1", "a value", "the end"]),
+        ("generation_config.json", "[1]", ["a JSON object", "[1]"]),
+        ("generation_config.json", '{"temperature": "hot"}', ["temperature", "a number", '"hot"']),
+        ("generation_config.json", '{"temperature": -3}', ["temperature", "0 or more", "-3"]),
+        ("generation_config.json", '{"do_sample": true, "temperature": 0}', ["above 0", "0"]),
+        ("generation_config.json", '{"eos_token_id": "x"}', ["eos_token_id", "an integer", '"x"']),
+        ("generation_config.json", '{"a": "\udcff"}', ["line 1, column 8", "UTF-8", "0xFF"]),
+        ("config.json", '{"a": 1,\n "b": oops}', ["line 2, column 7", "a value", '"oops"']),
+        ("quantize_config.json", "", ["line 1, column 1", "a value", "the end"]),
+        ("quantize_config.json", '{"bits": "x"}', ['"bits"', "an integer", '"x"']),
+        ("pytorch_model.bin.index.json", "{'a': 1}", ["line 1, column 2", "a key in", "'a'"]),
+        ("vocab.json", '{"a": 0,}', ["line 1, column 9", "a key in", '"}"']),
+        ("added_tokens.json", "nul", ["line 1, column 1", "a value", '"nul"']),
+        ("tokenizer_config.json", "{}}", ["line 1, column 3", "nothing after", '"}"']),
+        ("special_tokens_map.json", "[", ["line 1, column 2", "a value", "the end"]),
+    ],
+)
+def test_a_broken_file_of_a_model_is_named(
+    tmp_path: Path, file: str, text: str, parts: list[str]
+) -> None:
+    """Where it is, what was expected and found, what to do; and no word of a library's."""
+    broken = tmp_path / "moss"
+    shutil.copytree(MOSS, broken, ignore=shutil.ignore_patterns("reference"))
+    (broken / file).write_bytes(text.encode(errors="surrogateescape"))
+    err = run("generate", broken, "hi", "-n", 1, code=3)[1]
+    for part in (str(broken / file), *parts, "found", "correct the file"):
+        assert part in err
+    assert "exception" not in err
+
+
+def test_settings_that_do_not_fit_can_be_given_with_the_call(tmp_path: Path) -> None:
+    broken = tmp_path / "moss"
+    shutil.copytree(MOSS, broken, ignore=shutil.ignore_patterns("reference"))
+    config = broken / "generation_config.json"
+    config.write_text('{"temperature": "hot"}')
+    assert run("generate", broken, "hi", "-n", 1, "--temperature", 0.5)[1] == ""
+    assert f"note: generation will fail: {config}" in run("inspect", broken)[0]
+    assert mossrt.Model.from_pretrained(broken).info["notes"][-1].startswith("generation will fail")
+
+
+def test_messages_about_names_that_are_no_utf8(tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path) + b"/a\xff"
+    os.mkdir(folder)
+    done = subprocess.run([*map(os.fsencode, COMMAND), b"inspect", folder], capture_output=True)
+    assert done.returncode == 3
+    assert b"config.json is missing" in done.stderr
 
 
 def test_input_that_is_no_utf8() -> None:
@@ -364,7 +423,7 @@ def test_convert(tmp_path: Path) -> None:
     assert plain == run("generate", TRAINED, *ask, "--dtype", "int8")[0]
     assert "dtype auto" in run("generate", packed, *ask, "--dtype", "float32", code=2)[1]
     assert "mossrt convert" in run("inspect", TRAINED / "config.json", code=3)[1]
-    run("convert", TRAINED, tmp_path / "none" / "x.mossrt", code=3)
+    assert "none" in run("convert", TRAINED, tmp_path / "none" / "x.mossrt", code=1)[1]
     run("convert", packed, packed, "--dtype", "int4", code=2)
     precious = tmp_path / "precious"
     precious.write_text("text")

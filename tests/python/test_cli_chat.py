@@ -340,6 +340,26 @@ def test_usage(options: list[str], code: int, text: str) -> None:
     assert out == ""
 
 
+@pytest.mark.parametrize("option", ["--profile", "--resume"])
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        (b'{"a": 1,\n oops}', ["line 2, column 2", "not JSON", "oops"]),
+        (b"{", ["line 1, column 2", "not JSON", "the end of the text"]),
+        (b"[1]", ["a JSON object", "[1]"]),
+    ],
+)
+def test_files_of_json_are_named(
+    tmp_path: Path, option: str, content: bytes, parts: list[str]
+) -> None:
+    file = tmp_path / "given.json"
+    file.write_bytes(content)
+    err = run("chat", TRAINED, option, file, stdin="Hello!", code=2)[1]
+    for part in [str(file), "expect", "found", ";", *parts]:
+        assert part in err
+    assert "char " not in err
+
+
 def test_input_that_is_no_utf8() -> None:
     assert "line 2 of the input is not UTF-8" in run(*GREEDY, stdin=b"Hello!\na\xff\n", code=2)[1]
     run("chat", "nowhere", stdin="Hello!", code=3)

@@ -17,8 +17,19 @@ import pytest
 import mossrt
 from conftest import MOSS, TRAINED
 
-# Cancels are seen within 100 ms on a machine that is idle; tests run beside others.
-BOUND = 5.0
+# 100 ms are promised. Tests run beside others, so that a thread may wait for a processor: one of
+# three attempts must do, with some room.
+BOUND = 0.25
+
+
+def seconds_of(attempt: Callable[[], float]) -> float:
+    """What attempt() measured, at best; it is made again only if it took too long."""
+    best = attempt()
+    for _ in range(2):
+        if best < BOUND:
+            break
+        best = min(best, attempt())
+    return best
 
 
 def count_meanwhile(call: Callable[[], object]) -> tuple[int, float]:
@@ -62,14 +73,13 @@ import sys, threading, time, numpy as np, mossrt
 model = mossrt.Model.from_pretrained({model!r}, backend="reference", threads=1)
 ids = np.arange(1000) % 1400
 session = model.session()
-# The signal comes from within the library's first layer.
-handle = session.hook("embed", lambda call: print("running", flush=True))
+# No hook: Python would see the signal there, and not by the library's own looks.
+print("running", flush=True)
 try:
     {call}
 except KeyboardInterrupt:
     print("interrupted", 0 <= len(session.tokens) < 1000, flush=True)
     session.rewind(0)
-    handle.remove()
     session.eval([1, 2, 3])  # the session goes on
     sys.exit(7)
 print("finished")
@@ -86,20 +96,24 @@ print("finished")
 )
 def test_ctrl_c_ends_a_long_call(call: str) -> None:
     program = INTERRUPTED.format(model=str(TRAINED), call=call)
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "running\n"
-        time.sleep(0.3)
-        start = time.perf_counter()
-        process.send_signal(signal.SIGINT)
-        rest = process.stdout.read().splitlines()
-        seconds = time.perf_counter() - start
-        process.wait(60)
-    assert rest[-1] == "interrupted True", rest
-    assert process.returncode == 7
-    assert seconds < BOUND
+
+    def attempt() -> float:
+        with subprocess.Popen(
+            [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "running\n"
+            time.sleep(0.3)
+            start = time.perf_counter()
+            process.send_signal(signal.SIGINT)
+            line = process.stdout.readline()
+            seconds = time.perf_counter() - start
+            process.wait(60)
+        assert line == "interrupted True\n"
+        assert process.returncode == 7
+        return seconds
+
+    assert seconds_of(attempt) < BOUND
 
 
 def test_ctrl_c_during_loading() -> None:
@@ -120,34 +134,51 @@ def test_ctrl_c_during_a_long_encode() -> None:
         "import os, signal, threading, time, mossrt\n"
         f"tokenizer = mossrt.Tokenizer.from_pretrained({str(MOSS)!r})\n"
         "text = 'Prosa und Verse. ' * 3_000_000\n"
-        "threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
-        "start = time.perf_counter()\n"
+        "def interrupt():\n"
+        "    global start\n"
+        "    start = time.perf_counter()\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "threading.Timer(0.2, interrupt).start()\n"
         "try:\n"
         "    tokenizer.encode(text)\n"
         "    print('finished')\n"
         "except KeyboardInterrupt:\n"
-        "    print('interrupted', flush=True)\n"
+        "    print(time.perf_counter() - start, flush=True)\n"
         "os._exit(0)\n"  # the abandoned call would be waited for
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout == "interrupted\n", done.stderr
+
+    def attempt() -> float:
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        assert done.stdout.strip() != "finished", done.stderr
+        return float(done.stdout)
+
+    assert seconds_of(attempt) < BOUND
 
 
 def test_cancel_from_another_thread(slow_prompt: tuple[mossrt.Model, Any]) -> None:
     slow, ids = slow_prompt
-    monitor = mossrt.Monitor()
-    with slow.session() as session:
-        timer = threading.Timer(0.3, monitor.cancel)
-        timer.start()
-        start = time.perf_counter()
-        with pytest.raises(mossrt.Cancelled) as caught:
-            session.eval(ids, monitor=monitor)
-        assert 0.2 < time.perf_counter() - start < BOUND
-        assert caught.value.code == mossrt.Code.CANCELLED
-        assert len(session.tokens) < len(ids)
-        with pytest.raises(mossrt.Cancelled):  # a monitor stays cancelled
-            session.eval([1], monitor=monitor)
-        session.eval([1])
+
+    def attempt() -> float:
+        monitor = mossrt.Monitor()
+        cancelled = []
+
+        def cancel() -> None:
+            cancelled.append(time.perf_counter())
+            monitor.cancel()
+
+        with slow.session() as session:
+            threading.Timer(0.3, cancel).start()
+            with pytest.raises(mossrt.Cancelled) as caught:
+                session.eval(ids, monitor=monitor)
+            seconds = time.perf_counter() - cancelled[0]
+            assert caught.value.code == mossrt.Code.CANCELLED
+            assert len(session.tokens) < len(ids)
+            with pytest.raises(mossrt.Cancelled):  # a monitor stays cancelled
+                session.eval([1], monitor=monitor)
+            session.eval([1])
+        return seconds
+
+    assert seconds_of(attempt) < BOUND
 
 
 def test_a_cancelled_generation_is_no_error(slow_prompt: tuple[mossrt.Model, Any]) -> None:
@@ -167,19 +198,24 @@ def test_a_cancelled_generation_is_no_error(slow_prompt: tuple[mossrt.Model, Any
 
 def test_close_waits_for_a_running_step(slow_prompt: tuple[mossrt.Model, Any]) -> None:
     slow, ids = slow_prompt
-    stream = slow.stream(ids)
-    found: list[Any] = []
-    thread = threading.Thread(target=lambda: found.extend(stream))
-    thread.start()
-    time.sleep(0.3)
-    with pytest.raises(ValueError, match="another thread"):
-        next(stream)
-    start = time.perf_counter()
-    stream.close()
-    assert time.perf_counter() - start < BOUND
-    thread.join(BOUND)
-    assert not thread.is_alive()
-    assert [chunk.finish_reason for chunk in found] == ["cancelled"]
+
+    def attempt() -> float:
+        stream = slow.stream(ids)
+        found: list[Any] = []
+        thread = threading.Thread(target=lambda: found.extend(stream))
+        thread.start()
+        time.sleep(0.3)
+        with pytest.raises(ValueError, match="another thread"):
+            next(stream)
+        start = time.perf_counter()
+        stream.close()
+        seconds = time.perf_counter() - start
+        thread.join(60)
+        assert not thread.is_alive()
+        assert [chunk.finish_reason for chunk in found] == ["cancelled"]
+        return seconds
+
+    assert seconds_of(attempt) < BOUND
 
 
 def test_progress_of_a_prompt_is_told_in_tokens(model: mossrt.Model) -> None:
@@ -223,22 +259,18 @@ def test_the_event_loop_goes_on_and_tasks_can_be_cancelled(
         async for _ in slow.astream(ids):
             pass
 
-    async def main() -> tuple[int, float]:
+    async def main() -> float:
         task = asyncio.create_task(read())
-        ticks = 0
         for _ in range(20):
             await asyncio.sleep(0.01)
-            ticks += 1
         assert not task.done()
         start = time.perf_counter()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        return ticks, time.perf_counter() - start
+        return time.perf_counter() - start
 
-    ticks, seconds = asyncio.run(main())
-    assert ticks == 20
-    assert seconds < BOUND
+    assert seconds_of(lambda: asyncio.run(main())) < BOUND
 
 
 def test_errors_of_async_streams(model: mossrt.Model) -> None:

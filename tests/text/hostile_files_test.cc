@@ -23,9 +23,10 @@ TEST(TokenizerFiles, WhatIsMissingIsListed) {
 
 TEST(TokenizerFiles, BadVocabulariesAreNamed) {
   const auto expect = [](const std::string& text, const std::string& part) {
-    ExpectError(With("vocab.json", text), absl::StatusCode::kInvalidArgument, {part});
+    ExpectError(With("vocab.json", text), absl::StatusCode::kInvalidArgument,
+                {part, "; correct the file, or take all of the tokenizer's files"});
   };
-  expect("", "vocab.json");
+  expect("", "files/vocab.json, line 1, column 1: not JSON: expected a value, found the end");
   expect("[]", "vocab.json: expected a JSON object");
   expect("{}", "no token");
   expect(R"({"a":0,"b":"1"})", "\"b\" must be the token's id");

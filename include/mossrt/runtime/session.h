@@ -106,7 +106,8 @@ struct OptionOrigin {
 // Options from JSON (keys as Hugging Face names them, unknown ones are errors naming the nearest),
 // filled up from generation_config.json, then the family's recipe, then defaults. Empty texts and
 // null values are as if absent. A recipe that samples does not apply where do_sample is set to
-// false.
+// false. What is wrong in one of the files, and no argument makes up for, is kDataLoss; the message
+// begins with the file's name.
 struct ResolvedGenerateOptions {
   GenerateOptions options;
   std::vector<OptionOrigin> origins{};  // one per key, in the order of the option table

@@ -11,22 +11,20 @@ import typer
 from rich import box
 from rich.table import Table
 
-from mossrt.cli import common
+from mossrt.cli import common, groups
 from mossrt.errors import ContextFull
 from mossrt.machine import measure_bandwidth
 from mossrt.model import Model
 
 
-@common.command
+@groups.command
 def run(
     model: common.ModelPath,
     prompt: Annotated[int, typer.Option("--prompt", "-p", min=0, help="Tokens of a prompt.")] = 512,
     new: Annotated[int, typer.Option("--new", "-n", min=0, help="Tokens to make.")] = 128,
     repetitions: Annotated[int, typer.Option("--repetitions", "-r", min=1)] = 3,
-    dtype: common.Dtype = "auto",
-    threads: common.Threads = None,
-    backend: common.Backend = "native",
-    architecture: common.Architecture = None,
+    *,
+    loading: groups.Loading,
     kv_dtype: common.KvDtype = None,
     as_json: common.AsJson = False,
 ) -> None:
@@ -35,7 +33,12 @@ def run(
     For tg also the share of the memory's measured bandwidth: weights and cache are read once a
     token, so that it cannot exceed 100 % by much.
     """
-    loaded = common.load(model, dtype, threads, backend, architecture)
+    if not prompt and not new:
+        common.fail(
+            "there is nothing to measure: give --prompt (-p), --new (-n) or both, above 0",
+            common.USAGE,
+        )
+    loaded = loading.load(model)
     results = []
     if prompt:
         seconds = repeat(repetitions, lambda: read_prompt(loaded, prompt, kv_dtype))

@@ -199,17 +199,11 @@ def print_table(table: Any) -> None:
     print("\n".join(lines).strip("\n"))
 
 
-def load(
-    path: str, dtype: str, threads: int | None, backend: str, architecture: str | None
-) -> Model:
-    """A model, with a progress bar on a terminal, and its notes where somebody can read them."""
-    model = Model.from_pretrained(
-        path, dtype, threads, backend, progress=True, architecture=architecture
-    )
+def show_notes(model: Model) -> None:
+    """A model's notes, where somebody can read them."""
     if sys.stderr.isatty():
         for text in model.info["notes"]:
             note(f"note: {text}")
-    return model
 
 
 def open_tokenizer(path: str, added_tokens: str = "lossless") -> Tokenizer:
@@ -257,16 +251,6 @@ def more_options(given: list[str] | None) -> dict[str, object]:
         except json.JSONDecodeError:
             options[key] = value
     return options
-
-
-def generation(given: dict[str, Any], more: list[str] | None) -> dict[str, Any]:
-    """Generation options from a command's parameters (its `locals()`) and its --option."""
-    names = (
-        "max_new_tokens", "do_sample", "temperature", "top_k", "top_p", "min_p",
-        "repetition_penalty", "seed",
-    )  # fmt: skip
-    options = {name: given[name] for name in names}
-    return options | {"stop": given["stop"] or None} | more_options(more)
 
 
 def human_bytes(n: float) -> str:

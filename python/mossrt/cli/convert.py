@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mossrt.cli import common
+from mossrt.errors import NotFound, SystemRefused
 from mossrt.model import Model
 
 
@@ -38,5 +39,8 @@ def run(
     loaded = Model.from_pretrained(
         model, dtype, threads, progress=True, architecture=architecture, **options
     )
-    loaded.save_packed(out, progress=True)
+    try:
+        loaded.save_packed(out, progress=True)
+    except (NotFound, SystemRefused) as error:  # of OUT; the model has been read
+        common.fail(str(error))
     common.note(f"wrote {out}: {common.human_bytes(os.path.getsize(out))}")

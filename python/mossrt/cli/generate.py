@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from mossrt.cli import common
+from mossrt.cli import common, groups
 from mossrt.generation import Chunk, Stats, Stream
 
 
-@common.command
+@groups.command
 def run(
     model: common.ModelPath,
     prompt: Annotated[
@@ -21,26 +21,14 @@ def run(
     ] = None,
     file: Annotated[Path | None, typer.Option("--file", "-f", help="Read the prompt here.")] = None,
     ids: Annotated[bool, typer.Option("--ids", help="The prompt is token ids.")] = False,
-    max_new_tokens: common.MaxNewTokens = None,
-    do_sample: common.DoSample = None,
-    temperature: common.Temperature = None,
-    top_k: common.TopK = None,
-    top_p: common.TopP = None,
-    min_p: common.MinP = None,
-    repetition_penalty: common.RepetitionPenalty = None,
-    seed: common.Seed = None,
-    stop: common.Stop = None,
-    option: common.More = None,
+    *,
+    sampling: groups.Sampling,
     parse_special: Annotated[
         bool, typer.Option(help="<eom> and the like in the prompt are control tokens.")
     ] = False,
     echo: Annotated[bool, typer.Option(help="Print the prompt first.")] = False,
-    dtype: common.Dtype = "auto",
-    threads: common.Threads = None,
-    backend: common.Backend = "native",
-    architecture: common.Architecture = None,
-    kv_dtype: common.KvDtype = None,
-    context: common.Context = None,
+    loading: groups.Loading,
+    cache: groups.Cache,
     stats: common.ShowStats = None,
     as_json: common.AsJson = False,
 ) -> None:
@@ -52,14 +40,14 @@ def run(
     text = common.text_input(prompt, file, "prompt")
     if text is not prompt:
         text = text.removesuffix("\n")  # echo's, or the editor's
-    options = common.generation(locals(), option)
-    loaded = common.load(model, dtype, threads, backend, architecture)
+    options = sampling.options()
+    loaded = loading.load(model)
     given = (
         np.array(common.parse_ids(text), np.int64)
         if ids
         else loaded.tokenizer.encode(text, parse_special=parse_special)
     )
-    with loaded.session(context=context, kv_dtype=kv_dtype) as session:
+    with loaded.session(**cache.options()) as session:
         stream = session.stream(given, progress=not as_json, **options)
         has_text = loaded.info["tokenizer"] is not None
         if echo and not as_json:

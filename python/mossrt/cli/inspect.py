@@ -28,7 +28,13 @@ def run(
 ) -> None:
     """Says what a checkpoint is and how much memory it needs, before any weight is read."""
     found = inspect_model(model, dtype=dtype, architecture=architecture)
-    positions = context or found["hyper_params"]["max_positions"]
+    most = found["hyper_params"]["max_positions"]
+    positions = most if context is None else context
+    if positions > most:
+        common.fail(
+            f"--context must be from 1 to the model's {most} positions, found {context}",
+            common.USAGE,
+        )
     need = memory_terms(found["memory"], positions)
     if as_json:
         common.print_json(found | {"memory_needed": need})

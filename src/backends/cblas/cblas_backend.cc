@@ -50,7 +50,8 @@ absl::StatusOr<std::unique_ptr<GemmBackend>> CreateCblasBackend(std::string_view
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     const char* why = dlerror();
-    return absl::NotFoundError(
+    // Not kNotFound, which is said of what is looked for in a checkpoint.
+    return absl::InvalidArgumentError(
         Cat("backend \"", name, "\": could not open ", path, ": ", why == nullptr ? "" : why,
             "; install a CBLAS library (Debian: libopenblas0) or give its path as "
             "\"cblas:/path/lib.so\""));

@@ -36,7 +36,8 @@ ArchSpec CodegenSpec() {
                    .rope_theta = "",
                    .parallel_residual = "",
                    .qkv_groups = "mp_num",
-                   .must_be_off = {}},
+                   // What LLaMA-like configs call these; no code of this family reads them.
+                   .must_be_off = {"rope_scaling", "sliding_window", "attention_bias"}},
           .tensors = {.embedding = "transformer.wte",
                       .layer = "transformer.h.{}.",
                       .norm_1 = "ln_1",

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mossrt.cli import common
+from mossrt.cli import common, groups
 from mossrt.cli.chat import models, tools
 from mossrt.cli.chat.logs import Kept, keep
 from mossrt.cli.chat.setup import Setup, read_profile
@@ -19,7 +19,7 @@ CONVERSATION, PLUGINS, INPUT = "Conversation", "Plugins", "Input and output"
 ALTERNATIVES = 5  # of each token, for /why
 
 
-@common.command
+@groups.command
 def run(
     model: Annotated[
         str | None,
@@ -141,22 +141,10 @@ def run(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one event a line.", rich_help_panel=INPUT)
     ] = False,
-    max_new_tokens: common.MaxNewTokens = None,
-    do_sample: common.DoSample = None,
-    temperature: common.Temperature = None,
-    top_k: common.TopK = None,
-    top_p: common.TopP = None,
-    min_p: common.MinP = None,
-    repetition_penalty: common.RepetitionPenalty = None,
-    seed: common.Seed = None,
-    stop: common.Stop = None,
-    option: common.More = None,
-    dtype: common.Dtype = "auto",
-    threads: common.Threads = None,
-    backend: common.Backend = "native",
-    architecture: common.Architecture = None,
-    kv_dtype: common.KvDtype = None,
-    context: common.Context = None,
+    *,
+    sampling: groups.Sampling,
+    loading: groups.Loading,
+    cache: groups.Cache,
 ) -> None:
     """Holds a conversation, in a terminal or by what is piped in.
 
@@ -165,7 +153,7 @@ def run(
     terminal /help lists what else can be typed. Piped in, each line is a
     message. Answers go to stdout, all else to stderr.
     """
-    generation = common.generation(locals(), option)
+    generation = sampling.options()
     typed = sys.stdin.isatty() and not as_json
     if typed:
         generation.setdefault("top_logprobs", ALTERNATIVES)
@@ -178,7 +166,7 @@ def run(
         common.fail(f"there is no saved conversation {resume}", common.USAGE)
     path = model if model is not None else models.choose(models_folder)
     setup = Setup(
-        model=common.load(path, dtype, threads, backend, architecture),
+        model=loading.load(path),
         profile=given_profile,
         meta=given_meta,
         plugins=asked,
@@ -190,7 +178,7 @@ def run(
             "max_commands": max_commands,
         },
         date=date,
-        session={"context": context, "kv_dtype": kv_dtype},
+        session=cache.options(),
         generation=generation,
     )
     _hold(setup, resume, typed, as_json, _Shown(thoughts, probabilities, whole, stats, logs))

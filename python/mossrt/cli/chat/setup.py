@@ -92,10 +92,24 @@ def read_profile(given: str | None) -> ProfileLike:
         return given
     import json
 
+    cure = "give the file of a profile as docs/conversation.md describes it"
     try:
-        found = json.loads(Path(given).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        common.fail(f"{given}: {error}", common.USAGE)
+        text = Path(given).read_text(encoding="utf-8")
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        rest = text[error.pos :].split()
+        common.fail(
+            f"{given}, line {error.lineno}, column {error.colno}: not JSON: "
+            f"{error.msg[:1].lower()}{error.msg[1:]}, found "
+            f"{repr(rest[0][:40]) if rest else 'the end of the text'}; {cure}",
+            common.USAGE,
+        )
+    except OSError as error:
+        common.fail(f"{given}: {error.strerror}; {cure}", common.USAGE)
+    except UnicodeDecodeError as error:
+        common.fail(f"{given}, byte {error.start}: expected UTF-8; {cure}", common.USAGE)
     if not isinstance(found, dict):
-        common.fail(f"{given} must hold a JSON object, found {type(found).__name__}", common.USAGE)
+        common.fail(
+            f"{given}: expected a JSON object, found {json.dumps(found)[:60]}; {cure}", common.USAGE
+        )
     return found
