@@ -1,0 +1,71 @@
+# What is missing is named once, together, with the Debian packages that bring it. Included before project(), whose own
+# errors stop at the first tool and name no package.
+set(mossrt_missing "")
+
+macro(mossrt_need found package)
+  if(NOT ${found})
+    list(APPEND mossrt_missing ${package})
+  endif()
+endmacro()
+
+function(mossrt_report_missing)
+  if(mossrt_missing)
+    list(REMOVE_DUPLICATES mossrt_missing)
+    list(JOIN mossrt_missing " " packages)
+    # CMake would break a line that does not start with a space, and nobody could paste it.
+    message(FATAL_ERROR "mossrt needs what was not found here. On Debian:\n  apt-get install ${packages}\n")
+  endif()
+endfunction()
+
+# mossrt_need_tool(<package> <name>...): a program by any of the names, or by its path.
+function(mossrt_need_tool package)
+  unset(mossrt_tool)
+  find_program(mossrt_tool NAMES ${ARGN} NO_CACHE)
+  if(NOT mossrt_tool)
+    set(mossrt_missing ${mossrt_missing} ${package} PARENT_SCOPE)
+  endif()
+endfunction()
+
+# mossrt_need_compiler(<language> <environment variable> <package> <name>...): the one that was asked for, or any.
+macro(mossrt_need_compiler language variable package)
+  set(wanted ${CMAKE_${language}_COMPILER})
+  if(NOT wanted AND DEFINED ENV{${variable}})
+    separate_arguments(wanted UNIX_COMMAND "$ENV{${variable}}")
+  endif()
+  if(wanted)
+    list(GET wanted 0 wanted) # flags may follow
+  endif()
+  if("${wanted}" MATCHES "clang")
+    mossrt_need_tool(clang ${wanted})
+  elseif(wanted)
+    mossrt_need_tool(${package} ${wanted})
+  else()
+    mossrt_need_tool(${package} ${ARGN})
+  endif()
+endmacro()
+
+# Debian ships GoogleTest as sources too, for targets that have no package of it.
+set(MOSSRT_GOOGLETEST_SOURCES /usr/src/googletest/googletest CACHE PATH "GoogleTest's sources, for cross builds")
+macro(mossrt_need_googletest_sources)
+  if(NOT EXISTS "${MOSSRT_GOOGLETEST_SOURCES}/CMakeLists.txt")
+    list(APPEND mossrt_missing googletest)
+  endif()
+endmacro()
+
+if(CMAKE_GENERATOR MATCHES "^Ninja")
+  mossrt_need_tool(ninja-build ${CMAKE_MAKE_PROGRAM} ninja-build ninja samu)
+elseif(CMAKE_GENERATOR STREQUAL "Unix Makefiles")
+  mossrt_need_tool(make ${CMAKE_MAKE_PROGRAM} gmake make smake)
+endif()
+if("${CMAKE_TOOLCHAIN_FILE}" MATCHES "(^|/)aarch64-linux-gnu.cmake$")
+  mossrt_need_tool(g++-aarch64-linux-gnu aarch64-linux-gnu-gcc)
+  mossrt_need_tool(g++-aarch64-linux-gnu aarch64-linux-gnu-g++)
+  if(MOSSRT_BUILD_TESTS OR NOT DEFINED MOSSRT_BUILD_TESTS)
+    mossrt_need_tool(qemu-user qemu-aarch64)
+    mossrt_need_googletest_sources()
+  endif()
+else()
+  mossrt_need_compiler(C CC gcc cc gcc clang)
+  mossrt_need_compiler(CXX CXX g++ c++ g++ clang++)
+endif()
+mossrt_report_missing()
