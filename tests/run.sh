@@ -40,8 +40,8 @@ JOBS=$(nproc)
 # shellcheck source=tests/setup_debian.sh
 source tests/setup_debian.sh
 
-TEST_PACKAGES=("${BUILD_PACKAGES[@]}" git ccache libgtest-dev googletest libbenchmark-dev libblis4 valgrind binutils tmux
-  clang libclang-rt-14-dev clang-format shellcheck g++-aarch64-linux-gnu qemu-user)
+TEST_PACKAGES=("${BUILD_PACKAGES[@]}" git ccache libgtest-dev googletest libbenchmark-dev libblis4 libblis64-4-serial
+  valgrind binutils tmux clang libclang-rt-14-dev clang-format shellcheck g++-aarch64-linux-gnu qemu-user)
 # abidiff, and the languages of examples/conversation: about 155 MB, most of it for Java, Rust and Go. Java's runtime can
 # compile a single file; gccgo brings go, gofmt and vet in half the size of golang-go.
 TEST_PACKAGES+=(abigail-tools default-jre-headless libjna-java rustc rustfmt gccgo ruby luajit)

@@ -204,7 +204,10 @@ TEST(CblasBackend, RefusesLibrariesThatDoNotMultiply) {
   for (const auto& [path, why] : std::initializer_list<std::pair<const char*, const char*>>{
            {FAKE_CBLAS_WRONG, "gives a wrong 2x2 product"},
            {FAKE_CBLAS_SILENT, "gives a wrong 2x2 product"},
-           {FAKE_CBLAS_SUFFIX64, "its integers have 64 bits"}}) {
+           {FAKE_CBLAS_ILP64, "takes integers of 64 bits"},
+           {"libblis64.so.4", "takes integers of 64 bits"},
+           {FAKE_CBLAS_SUFFIX64, "its integers have 64 bits"},
+           {FAKE_CBLAS_ALONE, "has no cblas_scopy"}}) {
     const auto refused = CreateBackend("cblas:" + std::string(path));
     EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument) << path;
     EXPECT_NE(std::string(refused.status().message()).find(why), std::string::npos)

@@ -3,6 +3,8 @@
 #include <cblas.h>
 #include <dlfcn.h>
 
+#include <cstdint>
+#include <limits>
 #include <string>
 
 #include "backends/dense_rows.h"
@@ -34,8 +36,22 @@ class CblasBackend final : public DenseBackend {
   SgemmFn sgemm_;
 };
 
-// A library whose integers have 64 bits reads other sizes than were passed, and this product shows
-// it.
+// Where a caller passes integers of 32 bits, what stands in the upper halves of registers and of
+// the stack is chance: a library that reads 64 bits may multiply rightly today and write anywhere
+// tomorrow. So the width is told by a call that is legal for both. The number of values has 2 in
+// its lower half and is negative as a whole: 32 bits copy two values, 64 bits none, as every
+// function of vectors must for n <= 0. (cblas_sgemm must not be asked: negative sizes are errors
+// there, at which some libraries end the process.)
+bool TakesIntegersOf32Bits(void* scopy) {
+  using Scopy64 =
+      void (*)(std::int64_t n, const float* x, std::int64_t incx, float* y, std::int64_t incy);
+  const std::int64_t n = std::numeric_limits<std::int64_t>::min() + 2;
+  const float x[2] = {3, 4};
+  float y[2] = {-1, -1};
+  reinterpret_cast<Scopy64>(scopy)(n, x, 1, y, 1);
+  return y[0] == 3 && y[1] == 4;
+}
+
 bool MultipliesTwoByTwo(SgemmFn sgemm) {
   const float a[4] = {1, 2, 3, 4}, b[4] = {5, 6, 7, 8};
   float c[4] = {-1, -1, -1, -1};
@@ -64,10 +80,22 @@ absl::StatusOr<std::unique_ptr<GemmBackend>> CreateCblasBackend(std::string_view
                 ? "; its integers have 64 bits, a library with 32-bit integers is needed"
                 : "; give the path of a CBLAS library"));
   }
+  void* const scopy = dlsym(library, "cblas_scopy");
+  if (scopy == nullptr) {
+    return absl::InvalidArgumentError(
+        Cat("backend \"", name, "\": ", path,
+            " has no cblas_scopy, by which integers of 32 and of 64 bits are told apart; give the "
+            "path of a whole CBLAS library"));
+  }
+  if (!TakesIntegersOf32Bits(scopy)) {
+    return absl::InvalidArgumentError(
+        Cat("backend \"", name, "\": ", path,
+            " takes integers of 64 bits; give the path of its build with 32 (LP64)"));
+  }
   if (!MultipliesTwoByTwo(sgemm)) {
     return absl::InvalidArgumentError(
         Cat("backend \"", name, "\": cblas_sgemm of ", path,
-            " gives a wrong 2x2 product; probably its integers have 64 bits, and 32 are needed"));
+            " gives a wrong 2x2 product; give the path of another CBLAS library"));
   }
   return std::make_unique<CblasBackend>(std::string(name), sgemm);
 }
