@@ -1,10 +1,11 @@
-// Peak memory of loading: packed weights + 64 MiB a thread, on a synthetic checkpoint of over 600
-// MB.
-#include <fcntl.h>
+// Peak memory of loading: packed weights + 64 MiB a thread, on synthetic checkpoints of over 600
+// MB, in both kinds of file, held as they stand and converted while they are read.
+#include <malloc.h>
 #include <unistd.h>
 
 #include <filesystem>
 
+#include "checkpoint/file_writers.h"
 #include "reference_model.h"
 
 namespace mossrt::runtime {
@@ -12,15 +13,17 @@ namespace {
 
 constexpr std::int64_t kHidden = 2048, kLayers = 5, kVocab = 16384;
 
-// A MOSS-shaped safetensors file without its zeros: sparse, so that it costs the disk nothing.
-std::string WriteSparseCheckpoint(const std::string& directory) {
-  Json header;
-  std::uint64_t offset = 0;
+struct Tensor {
+  std::string name;
+  std::vector<std::int64_t> shape;
+  std::uint64_t values = 1;  // of float16, all of them zero
+};
+
+std::vector<Tensor> MossTensors() {
+  std::vector<Tensor> tensors;
   const auto add = [&](const std::string& name, const std::vector<std::int64_t>& shape) {
-    std::uint64_t bytes = 2;
-    for (const std::int64_t n : shape) bytes *= static_cast<std::uint64_t>(n);
-    header[name] = {{"dtype", "F16"}, {"shape", shape}, {"data_offsets", {offset, offset + bytes}}};
-    offset += bytes;
+    tensors.push_back({name, shape});
+    for (const std::int64_t n : shape) tensors.back().values *= static_cast<std::uint64_t>(n);
   };
   add("transformer.wte.weight", {kVocab, kHidden});
   for (std::int64_t layer = 0; layer < kLayers; ++layer) {
@@ -38,26 +41,97 @@ std::string WriteSparseCheckpoint(const std::string& directory) {
   add("transformer.ln_f.bias", {kHidden});
   add("lm_head.weight", {kVocab, kHidden});
   add("lm_head.bias", {kVocab});
-  const std::string text = header.dump();
-  const std::string path = directory + "/model.safetensors";
-  std::ofstream file(path, std::ios::binary);
-  std::uint64_t length = text.size();
-  file.write(reinterpret_cast<const char*>(&length), 8);
-  file << text;
-  file.close();
-  std::filesystem::resize_file(path, 8 + text.size() + offset);
-  std::ofstream(directory + "/config.json") << Json{{"model_type", "moss"},
-                                                    {"n_embd", kHidden},
-                                                    {"n_layer", kLayers},
-                                                    {"n_head", 16},
-                                                    {"n_positions", 2048},
-                                                    {"rotary_dim", 64},
-                                                    {"vocab_size", kVocab},
-                                                    {"layer_norm_epsilon", 1e-5},
-                                                    {"activation_function", "gelu_new"}}
-                                                   .dump();
-  EXPECT_GT(offset, 600u << 20);
-  return directory;
+  return tensors;
+}
+
+// A file of which the zeros are holes, so that it costs the disk nothing.
+class SparseFile {
+ public:
+  explicit SparseFile(const std::string& path) : path_(path), file_(path, std::ios::binary) {}
+  void Write(std::string_view bytes) {
+    file_.seekp(static_cast<std::streamoff>(at_));
+    file_ << bytes;
+    at_ += bytes.size();
+  }
+  void Skip(std::uint64_t zeros) { at_ += zeros; }
+  std::uint64_t at() const { return at_; }
+  void Close() {
+    file_.close();
+    std::filesystem::resize_file(path_, at_);
+  }
+
+ private:
+  std::string path_;
+  std::ofstream file_;
+  std::uint64_t at_ = 0;
+};
+
+void WriteSafetensors(const std::string& directory) {
+  Json header;
+  std::uint64_t offset = 0;
+  for (const Tensor& t : MossTensors()) {
+    header[t.name] = {
+        {"dtype", "F16"}, {"shape", t.shape}, {"data_offsets", {offset, offset + 2 * t.values}}};
+    offset += 2 * t.values;
+  }
+  SparseFile file(directory + "/model.safetensors");
+  file.Write(testing::Safetensors(header.dump(), ""));
+  file.Skip(offset);
+  file.Close();
+}
+
+std::uint32_t CrcOfZeros(std::uint64_t size) {
+  std::uint32_t crc = 0, of_power = testing::CrcOf(std::string(1, '\0'));
+  for (std::uint64_t power = 1; power <= size; power *= 2) {
+    const auto length = static_cast<z_off_t>(power);
+    if (size & power) crc = static_cast<std::uint32_t>(crc32_combine(crc, of_power, length));
+    of_power = static_cast<std::uint32_t>(crc32_combine(of_power, of_power, length));
+  }
+  return crc;
+}
+
+// As torch.save writes it: an entry for each storage, its sizes behind it and in the directory.
+void WriteTorchFile(const std::string& directory) {
+  using testing::U16, testing::U32, testing::U64;
+  const std::vector<Tensor> tensors = MossTensors();
+  std::vector<testing::PickledTensor> pickled;
+  for (const Tensor& t : tensors) {
+    const bool matrix = t.shape.size() == 2;
+    pickled.push_back({.name = t.name,
+                       .storage_class = "HalfStorage",
+                       .key = std::to_string(pickled.size()),
+                       .numel = static_cast<std::int64_t>(t.values),
+                       .shape = t.shape,
+                       .strides = matrix ? std::vector{t.shape[1], std::int64_t{1}}
+                                         : std::vector{std::int64_t{1}}});
+  }
+  SparseFile file(directory + "/pytorch_model.bin");
+  std::string central;
+  std::size_t entries = 0;
+  const auto add = [&](const std::string& name, std::string_view bytes, std::uint64_t zeros) {
+    const std::uint64_t size = bytes.size() + zeros, local = file.at();
+    const std::string crc = U32(zeros > 0 ? CrcOfZeros(zeros) : testing::CrcOf(bytes));
+    const std::string start = U16(8) + U16(0) + U32(0);  // sizes follow, stored
+    file.Write(U32(0x04034B50) + U16(20) + start + U32(0) + U32(0) + U32(0));
+    const std::size_t padding = 64 - (file.at() + 8 + name.size()) % 64;
+    file.Write(U16(name.size()) + U16(4 + padding) + name + "FB" + U16(padding));
+    file.Write(std::string(padding, 'Z'));
+    file.Write(bytes);
+    file.Skip(zeros);
+    file.Write(U32(0x08074B50) + crc + U32(size) + U32(size));
+    central += U32(0x02014B50) + U16(45) + U16(20) + start + crc + U32(size) + U32(size);
+    central += U16(name.size()) + U16(0) + U16(0) + U16(0) + U16(0) + U32(0) + U32(local) + name;
+    ++entries;
+  };
+  add("archive/data.pkl", testing::Pickle(testing::StateDictOf(pickled)), 0);
+  for (std::size_t i = 0; i < tensors.size(); ++i)
+    add("archive/data/" + pickled[i].key, "", 2 * tensors[i].values);
+  add("archive/version", "3\n", 0);
+  const std::uint64_t directory_at = file.at();
+  file.Write(central);
+  file.Write(U32(0x06054B50) + U32(0) + U16(entries) + U16(entries) + U32(central.size()) +
+             U32(directory_at) + U16(0));
+  file.Close();
 }
 
 std::uint64_t StatusKilobytes(const std::string& key) {
@@ -68,26 +142,63 @@ std::uint64_t StatusKilobytes(const std::string& key) {
   return 0;
 }
 
-TEST(Memory, LoadingPeaksAtPackedWeightsAndSlabs) {
-  const std::string directory = testing::TempDir() + "/mossrt_memory_" + std::to_string(getpid());
-  std::filesystem::create_directories(directory);
-  WriteSparseCheckpoint(directory);
-  for (const int threads : {1, 2}) {
-    const auto checkpoint = OpenCheckpoint(directory);
+class MemoryTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    for (const std::string kind : {"safetensors", "torch"}) {
+      std::filesystem::create_directories(Directory(kind));
+      std::ofstream(Directory(kind) + "/config.json") << Json{{"model_type", "moss"},
+                                                              {"n_embd", kHidden},
+                                                              {"n_layer", kLayers},
+                                                              {"n_head", 16},
+                                                              {"n_positions", 2048},
+                                                              {"rotary_dim", 64},
+                                                              {"vocab_size", kVocab},
+                                                              {"layer_norm_epsilon", 1e-5},
+                                                              {"activation_function", "gelu_new"}}
+                                                             .dump();
+    }
+    WriteSafetensors(Directory("safetensors"));
+    WriteTorchFile(Directory("torch"));
+  }
+  void TearDown() override { std::filesystem::remove_all(root_); }
+  std::string Directory(const std::string& kind) const { return root_ + "/" + kind; }
+
+ private:
+  std::string root_ = ::testing::TempDir() + "/mossrt_memory_" + std::to_string(getpid());
+};
+
+TEST_F(MemoryTest, LoadingPeaksAtPackedWeightsAndSlabs) {
+  struct Case {
+    std::string kind, dtype;
+    int threads;
+    std::uint64_t held;  // MiB of weights at least, so that the peak is not that of something small
+  };
+  for (const Case& c : std::initializer_list<Case>{{"safetensors", "auto", 1, 600},
+                                                   {"safetensors", "auto", 2, 600},
+                                                   {"torch", "auto", 2, 600},
+                                                   {"torch", "bfloat16", 1, 600},
+                                                   {"safetensors", "int8", 1, 300},
+                                                   {"torch", "int8-g64-asym", 2, 300},
+                                                   {"torch", "int4", 1, 170},
+                                                   {"safetensors", "int4-g32-asym", 2, 170}}) {
+    const auto checkpoint = OpenCheckpoint(Directory(c.kind));
     ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+    malloc_trim(0);  // what an earlier case gave back must not serve this one unseen
     std::ofstream("/proc/self/clear_refs") << "5";  // the high-water mark starts anew
     const std::uint64_t before = StatusKilobytes("VmRSS") << 10;
-    const auto model = Model::Load(**checkpoint, {.threads = threads}, nullptr);
+    const auto model = Model::Load(**checkpoint, {.dtype = c.dtype, .threads = c.threads}, nullptr);
     ASSERT_TRUE(model.ok()) << model.status();
     const std::uint64_t peak = (StatusKilobytes("VmHWM") << 10) - before;
     const std::uint64_t weights = (*model)->weight_bytes();
-    std::printf("%d threads: weights %.1f MiB, peak %.1f MiB above the start\n", threads,
+    const std::string what =
+        c.kind + " held as " + c.dtype + ", " + std::to_string(c.threads) + " threads";
+    std::printf("%s: weights %.1f MiB, peak %.1f MiB above the start\n", what.c_str(),
                 static_cast<double>(weights) / (1 << 20), static_cast<double>(peak) / (1 << 20));
-    EXPECT_GE(weights, 600u << 20);
-    EXPECT_LE(peak, weights + static_cast<std::uint64_t>(threads) * (64u << 20));
-    EXPECT_LE((*model)->plan().need.loading, static_cast<std::uint64_t>(threads) * (64u << 20));
+    EXPECT_GE(weights, c.held << 20) << what;
+    EXPECT_LE(peak, weights + static_cast<std::uint64_t>(c.threads) * (64u << 20)) << what;
+    EXPECT_LE((*model)->plan().need.loading, static_cast<std::uint64_t>(c.threads) * (64u << 20));
   }
-  std::filesystem::remove_all(directory);
 }
 
 }  // namespace
