@@ -251,7 +251,7 @@ static void quantize_group(const float* w, int64_t n, int64_t bits, bool zeros, 
   float best_error = 0.0f;
   *scale = 0;
   for (int64_t step = 0; step <= steps; ++step) {
-    // Down to about two thirds of the first scale, a range chosen without measurement.
+    // Down to about two thirds of the first scale; docs/numerics.md measures other ranges.
     const float factor = 1.0f - 0.35f * static_cast<float>(step) / static_cast<float>(steps + 1);
     uint16_t half;
     float s = NearestF16(first * factor, &half);
