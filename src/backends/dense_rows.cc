@@ -17,16 +17,16 @@ absl::Status WeightSource::ReadIntegers(std::int64_t, std::int64_t, const Intege
   return absl::InternalError(Cat(name(), " holds no integers"));
 }
 
-absl::Status ForSlabs(const PackRequest& request, std::int64_t group_rows, std::int64_t row_bytes,
-                      ThreadTeam& team,
-                      const std::function<absl::Status(std::int64_t, std::int64_t,
-                                                       std::vector<std::uint8_t>&)>& work) {
+absl::Status ForSlabs(
+    const PackRequest& request, std::int64_t group_rows, std::int64_t row_bytes,
+    std::int64_t slab_bytes, ThreadTeam& team,
+    const std::function<absl::Status(std::int64_t, std::int64_t, std::span<std::uint8_t>)>& work) {
   const WeightSource& source = *request.source;
   const std::int64_t source_row_bytes =
       source.cols() * static_cast<std::int64_t>(DTypeSize(source.dtype()));
   const std::int64_t groups = (source.rows() + group_rows - 1) / group_rows;
   const std::int64_t slab_groups =
-      std::max<std::int64_t>(1, kSlabBytes / std::max<std::int64_t>(1, row_bytes * group_rows));
+      std::max<std::int64_t>(1, slab_bytes / std::max<std::int64_t>(1, row_bytes * group_rows));
   std::atomic<std::int64_t> rows_done{0};
   std::atomic<bool> stop{false};
   std::mutex mutex;
@@ -43,12 +43,15 @@ absl::Status ForSlabs(const PackRequest& request, std::int64_t group_rows, std::
     const std::int64_t slab_rows = std::min(slab_groups, range.end - range.begin) * group_rows;
     const std::int64_t end = std::min(source.rows(), range.end * group_rows);
     try {
-      std::vector<std::uint8_t> slab(static_cast<std::size_t>(slab_rows * row_bytes));
+      const auto size = [row_bytes](std::int64_t rows) {
+        return static_cast<std::size_t>(rows * row_bytes);
+      };
+      const auto slab = std::make_unique_for_overwrite<std::uint8_t[]>(size(slab_rows));
       for (std::int64_t first = range.begin * group_rows; first < end; first += slab_rows) {
         if (stop.load(std::memory_order_relaxed)) return;
         if (Cancelled(request.monitor)) return fail(absl::CancelledError("loading was cancelled"));
         const std::int64_t count = std::min(slab_rows, end - first);
-        if (absl::Status s = work(first, count, slab); !s.ok()) return fail(s);
+        if (absl::Status s = work(first, count, {slab.get(), size(count)}); !s.ok()) return fail(s);
         rows_done.fetch_add(count, std::memory_order_relaxed);
         if (thread == 0 && request.progress) {
           const std::int64_t rows = rows_done.load(std::memory_order_relaxed);
@@ -69,12 +72,10 @@ absl::Status ReadSlabs(
   const WeightSource& source = *request.source;
   const std::int64_t row_bytes =
       source.cols() * static_cast<std::int64_t>(DTypeSize(source.dtype()));
-  return ForSlabs(request, group_rows, row_bytes, team,
-                  [&](std::int64_t first, std::int64_t count, std::vector<std::uint8_t>& slab) {
-                    const std::span<std::uint8_t> bytes(
-                        slab.data(), static_cast<std::size_t>(count * row_bytes));
-                    MOSSRT_RETURN_IF_ERROR(source.ReadSlab(first, count, bytes));
-                    consume(first, count, bytes);
+  return ForSlabs(request, group_rows, row_bytes, kSlabBytes, team,
+                  [&](std::int64_t first, std::int64_t count, std::span<std::uint8_t> slab) {
+                    MOSSRT_RETURN_IF_ERROR(source.ReadSlab(first, count, slab));
+                    consume(first, count, slab);
                     return absl::OkStatus();
                   });
 }

@@ -18,14 +18,14 @@ namespace mossrt::runtime {
 // enough for disks.
 inline constexpr std::int64_t kSlabBytes = std::int64_t{4} << 20;
 
-// Works through rows [0, request.source->rows()) in slabs on all threads: work(first, count,
-// buffer), where the buffer has room for the slab's rows of `row_bytes` and is the thread's own.
-// Thread t gets the rows of its SplitRange of groups of `group_rows`. std::bad_alloc becomes an
-// error.
+// Works through rows [0, request.source->rows()) in slabs of at most `slab_bytes` on all threads:
+// work(first, count, buffer), where the buffer has the slab's `count` rows of `row_bytes` and is
+// the thread's own. Thread t gets the rows of its SplitRange of groups of `group_rows`.
+// std::bad_alloc becomes an error.
 absl::Status ForSlabs(const PackRequest& request, std::int64_t group_rows, std::int64_t row_bytes,
-                      ThreadTeam& team,
+                      std::int64_t slab_bytes, ThreadTeam& team,
                       const std::function<absl::Status(std::int64_t first, std::int64_t count,
-                                                       std::vector<std::uint8_t>& buffer)>& work);
+                                                       std::span<std::uint8_t> buffer)>& work);
 
 // Reads rows [0, request.source->rows()) in slabs on all threads. Thread t gets the rows of its
 // SplitRange of groups of `group_rows`, so that it touches first what it will read later.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <memory>
 #include <new>
 #include <span>
 
@@ -15,8 +16,9 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little);  // words are spread by their bytes
 
-// What is read at once; a thread holds one such piece besides its slab.
-constexpr std::int64_t kBlockBytes = std::int64_t{1} << 20;
+// What is read at once; a thread holds one such piece besides its slab. It stays in the second
+// cache until it is unpacked.
+constexpr std::int64_t kBlockBytes = std::int64_t{1} << 19;
 // A segment's columns: a row of it is a part of a block.
 constexpr std::int64_t kMaxColumns = std::int64_t{1} << 16;
 // Columns that nobody asked for but that are cheaper to read than to leave out: the rotary order
@@ -39,6 +41,10 @@ void Spread(std::uint32_t word, std::uint8_t* out) {
   } else {
     for (int i = 0; i < 16; ++i) out[i] = static_cast<std::uint8_t>(word >> (2 * i) & 3);
   }
+}
+
+std::unique_ptr<std::uint8_t[]> Room(std::int64_t bytes) {
+  return std::make_unique_for_overwrite<std::uint8_t[]>(static_cast<std::size_t>(bytes));
 }
 
 std::uint32_t WordAt(std::span<const std::uint8_t> bytes, std::int64_t index) {
@@ -161,6 +167,8 @@ void Unpack(std::span<const std::uint8_t> words, std::int64_t rows, std::int64_t
     for (std::int64_t row = 0; row < rows; row += kTileRows) {
       const std::int64_t count = std::min(kTileRows, rows - row);
       for (std::int64_t r = 0; r < count; ++r) {
+        const std::int64_t ahead = std::min(row + r + 4, rows - 1) * width + columns[begin].column;
+        __builtin_prefetch(words.data() + 4 * (ahead - first));
         for (std::size_t i = 0; i < n; ++i) {
           const std::int64_t column = columns[begin + i].column - first;
           Spread<kBits>(WordAt(words, (row + r) * width + column), &tile[i][r * kFields]);
@@ -180,10 +188,10 @@ absl::Status GptqMatrix::ReadWeights(const Segment& segment, std::span<std::uint
   const std::int64_t fields = 32 / tensors_.bits, words = tensors_.inputs / fields;
   const std::int64_t width = segment.width();
   const std::int64_t step = Segment::RowsAtOnce(words, width * 4);
-  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(step * width * 4));
+  const auto bytes = Room(step * width * 4);
   for (std::int64_t row = 0; row < words; row += step) {
     const std::int64_t rows = std::min(step, words - row);
-    const std::span<std::uint8_t> block(bytes.data(), static_cast<std::size_t>(rows * width * 4));
+    const std::span<std::uint8_t> block(bytes.get(), static_cast<std::size_t>(rows * width * 4));
     MOSSRT_RETURN_IF_ERROR(ReadBlock(*tensors_.qweight, row, rows, segment.first(), width, block));
     const auto to = [&](std::int64_t out_row) {
       return q.data() + out_row * tensors_.inputs + row * fields;
@@ -208,10 +216,10 @@ absl::Status GptqMatrix::ReadZeros(const Segment& segment, std::span<std::uint16
   const std::int64_t width = segment.columns.back().column / fields - first + 1;
   const std::int64_t step = Segment::RowsAtOnce(tensors_.groups, width * 4);
   const std::uint32_t mask = (1u << tensors_.bits) - 1;
-  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(step * width * 4));
+  const auto bytes = Room(step * width * 4);
   for (std::int64_t group = 0; group < tensors_.groups; group += step) {
     const std::int64_t rows = std::min(step, tensors_.groups - group);
-    const std::span<std::uint8_t> block(bytes.data(), static_cast<std::size_t>(rows * width * 4));
+    const std::span<std::uint8_t> block(bytes.get(), static_cast<std::size_t>(rows * width * 4));
     MOSSRT_RETURN_IF_ERROR(ReadBlock(*tensors_.qzeros, group, rows, first, width, block));
     for (const Column& column : segment.columns) {
       const std::int64_t word = column.column / fields - first;
@@ -232,11 +240,10 @@ absl::Status GptqMatrix::ReadScales(const Segment& segment, std::span<std::uint1
   const auto size = static_cast<std::int64_t>(DTypeSize(type));
   const std::int64_t width = segment.width();
   const std::int64_t step = Segment::RowsAtOnce(tensors_.groups, width * size);
-  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(step * width * size));
+  const auto bytes = Room(step * width * size);
   for (std::int64_t group = 0; group < tensors_.groups; group += step) {
     const std::int64_t rows = std::min(step, tensors_.groups - group);
-    const std::span<std::uint8_t> block(bytes.data(),
-                                        static_cast<std::size_t>(rows * width * size));
+    const std::span<std::uint8_t> block(bytes.get(), static_cast<std::size_t>(rows * width * size));
     MOSSRT_RETURN_IF_ERROR(ReadBlock(*tensors_.scales, group, rows, segment.first(), width, block));
     for (const Column& column : segment.columns) {
       for (std::int64_t i = 0; i < rows; ++i) {

@@ -134,7 +134,7 @@ class Loader {
                               .monitor = monitor_};
     const auto source_row_bytes =
         source.cols() * static_cast<std::int64_t>(DTypeSize(source.dtype()));
-    return ForSlabs(request, 1, source_row_bytes, team_,
+    return ForSlabs(request, 1, source_row_bytes, kSlabBytes, team_,
                     [&](std::int64_t first, std::int64_t count, std::vector<std::uint8_t>& slab) {
                       const std::span<std::uint8_t> bytes(
                           slab.data(), static_cast<std::size_t>(count * source_row_bytes));

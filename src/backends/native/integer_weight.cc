@@ -86,19 +86,17 @@ class Packer {
     if (const IntegerEncoding* integers = source_.integers()) {
       // Slabs of four times the usual size: a file of [inputs, outputs] is read in pieces as long
       // as a slab has rows.
-      const std::int64_t row_bytes = (source_.cols() + 4 * integers->groups) / 4;
-      return ForSlabs(request_, kPanelRows, row_bytes, team,
-                      [&](std::int64_t first, std::int64_t count, std::vector<std::uint8_t>&) {
-                        return TakeIntegers(*integers, first, count);
+      const std::int64_t row_bytes = source_.cols() + 4 * integers->groups;
+      return ForSlabs(request_, kPanelRows, row_bytes, 4 * kSlabBytes, team,
+                      [&](std::int64_t first, std::int64_t count, std::span<std::uint8_t> slab) {
+                        return TakeIntegers(*integers, first, count, slab);
                       });
     }
     const auto row_bytes = source_.cols() * static_cast<std::int64_t>(DTypeSize(source_.dtype()));
-    return ForSlabs(request_, kPanelRows, row_bytes, team,
-                    [&](std::int64_t first, std::int64_t count, std::vector<std::uint8_t>& slab) {
-                      const std::span<std::uint8_t> bytes(
-                          slab.data(), static_cast<std::size_t>(count * row_bytes));
-                      MOSSRT_RETURN_IF_ERROR(source_.ReadSlab(first, count, bytes));
-                      return RoundRows(first, count, bytes.data(),
+    return ForSlabs(request_, kPanelRows, row_bytes, kSlabBytes, team,
+                    [&](std::int64_t first, std::int64_t count, std::span<std::uint8_t> slab) {
+                      MOSSRT_RETURN_IF_ERROR(source_.ReadSlab(first, count, slab));
+                      return RoundRows(first, count, slab.data(),
                                        static_cast<std::size_t>(row_bytes));
                     });
   }
@@ -147,12 +145,15 @@ class Packer {
             "overrides) or mend the file"));
   }
 
-  absl::Status TakeIntegers(const IntegerEncoding& integers, std::int64_t first,
-                            std::int64_t count) const {
+  absl::Status TakeIntegers(const IntegerEncoding& integers, std::int64_t first, std::int64_t count,
+                            std::span<std::uint8_t> slab) const {
     const auto cols = static_cast<std::size_t>(source_.cols()), n = static_cast<std::size_t>(count),
                groups = static_cast<std::size_t>(integers.groups);
-    std::vector<std::uint8_t> q(n * cols);
-    std::vector<std::uint16_t> scales(n * groups), zeros(n * groups);
+    // Scales and zeros stand in front, where they are aligned.
+    auto* halves = reinterpret_cast<std::uint16_t*>(slab.data());
+    const std::span<std::uint16_t> scales(halves, n * groups),
+        zeros(halves + n * groups, n * groups);
+    const std::span<std::uint8_t> q = slab.subspan(4 * n * groups);
     MOSSRT_RETURN_IF_ERROR(source_.ReadIntegers(first, count, {q, scales, zeros}));
     PanelRows rows(columns_);
     for (std::int64_t at = 0; at < count; at += kPanelRows) {
