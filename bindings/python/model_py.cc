@@ -41,6 +41,21 @@ void BindModel(py::module_& module) {
           },
           py::arg("options_json"))
       .def(
+          "restore_session",
+          [](const SharedModel& model, const py::bytes& path) {
+            return std::make_unique<PySession>(Interruptible(
+                [model, path = std::string(path)] { return model->RestoreSession(path); }));
+          },
+          py::arg("path"))
+      .def(
+          "restore_session_bytes",
+          [](const SharedModel& model, const py::bytes& saved) {
+            return std::make_unique<PySession>(Interruptible([model, held = std::string(saved)] {
+              return model->RestoreSession(std::as_bytes(std::span(held)));
+            }));
+          },
+          py::arg("saved"))
+      .def(
           "tensor",
           [](const SharedModel& model, const std::string& name) {
             Tensor tensor = Interruptible([model, name] { return model->ReadTensor(name); });

@@ -21,6 +21,14 @@ void Eval(const PySession& self, const py::object& ids, const std::string& optio
   session->Eval(tokens, {.more_json = options_json}, monitor.get());
 }
 
+// For a thread of its own: it leaves the session free, and has no hooks, which hold functions of
+// Python's.
+Session ForkOf(const PySession& self) {
+  const std::shared_ptr<Session> session = self.Get();
+  const py::gil_scoped_release release;
+  return session->Fork();
+}
+
 }  // namespace
 
 void BindSession(py::module_& module) {
@@ -52,6 +60,18 @@ void BindSession(py::module_& module) {
              const std::shared_ptr<Session> session = self.Get();
              const py::gil_scoped_release release;
              return std::make_unique<PySession>(session->Fork());
+           })
+      .def(
+          "save",
+          [](const PySession& self, const py::bytes& path) {
+            Interruptible([fork = ForkOf(self), path = std::string(path)] { fork.Save(path); });
+          },
+          py::arg("path"))
+      .def("save_bytes",
+           [](const PySession& self) {
+             const std::vector<std::byte> bytes =
+                 Interruptible([fork = ForkOf(self)] { return fork.SaveBytes(); });
+             return py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
            })
       .def("info", [](const PySession& self) { return self.Get()->Info(); })
       .def(

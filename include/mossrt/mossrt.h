@@ -378,6 +378,27 @@ MOSSRT_API mossrt_error* mossrt_session_rewind(mossrt_session* s, size_t n_token
 /* An independent continuation that shares the cache up to here; it has no hooks. */
 MOSSRT_API mossrt_error* mossrt_session_fork(const mossrt_session* s, mossrt_session** out);
 
+/* The session as bytes (docs/saved-session.md), into a file at path, or, if path is NULL, into
+ * *buffer, which mossrt_free frees; exactly one of both, and with a path len is NULL as well.
+ * Tokens, cache, and the last logits if they are at hand come along; hooks, hidden states and
+ * counters do not. Equal sessions give equal bytes. A file appears whole or not at all; a saved
+ * session of that name is replaced, any other file is not. The first save or restore of a model
+ * evaluates eight tokens, by which its weights are told from others.
+ * Errors: INVALID_ARGUMENT (a name that is taken), NOT_FOUND (no such folder), IO (no space, no
+ * permission), OUT_OF_MEMORY, BUSY. */
+MOSSRT_API mossrt_error* mossrt_session_save(const mossrt_session* s, const char* path,
+                                             void** buffer, size_t* len);
+
+/* A session that goes on as the saved one would have, to the bit: from the file at path, or, if
+ * path is NULL, from len bytes at buffer; exactly one of both. Everything is checked before there
+ * is a session. The model may be loaded anew, with other threads and instruction sets.
+ * Errors: INVALID_ARGUMENT (saved by a model of another shape, with other numeric settings or other
+ * weights), NOT_FOUND, IO, FORMAT (damaged, or no saved session), UNSUPPORTED (another version),
+ * OUT_OF_MEMORY. */
+MOSSRT_API mossrt_error* mossrt_session_restore(const mossrt_model* model, const char* path,
+                                                const void* buffer, size_t len,
+                                                mossrt_session** out);
+
 /* JSON: tokens, context, kv_dtype, kv_bytes, numerics, numerics_hash, evaluated_tokens,
  * eval_seconds. */
 MOSSRT_API mossrt_error* mossrt_session_info(const mossrt_session* s, char** json, size_t* len);

@@ -178,6 +178,28 @@ class Model:
         options |= {"context": context, "kv_dtype": kv_dtype, "prefill_chunk": prefill_chunk}
         return Session(self, self._model.session(to_json(options)))
 
+    def restore_session(
+        self, saved: str | os.PathLike[str] | bytes | bytearray | memoryview
+    ) -> Session:
+        """The session that `Session.save` wrote to the file `saved`, or that `save_bytes` gave.
+
+        It goes on as the saved one would have, to the bit, also in another process, on another
+        instruction set or number of threads. It has no hooks and no hidden states; its counters
+        (`info["evaluated_tokens"]`) start anew. Everything is checked before there is a session.
+        Errors: ValueError (saved by another model: other shape, numeric settings or weights);
+            FileNotFoundError; mossrt.Error (damaged, or another version); MemoryError;
+            KeyboardInterrupt.
+
+        >>> with model.session() as s:
+        ...     s.eval([1, 2, 3])
+        ...     saved = s.save_bytes()
+        >>> model.restore_session(saved).tokens
+        array([1, 2, 3], dtype=int32)
+        """
+        if isinstance(saved, bytes | bytearray | memoryview):
+            return Session(self, self._model.restore_session_bytes(bytes(saved)))
+        return Session(self, self._model.restore_session(path_bytes(saved)))
+
     def stream(
         self,
         prompt: str | Ids,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from mossrt import _mossrt
 from mossrt._closing import Closing
-from mossrt._options import to_json
+from mossrt._options import path_bytes, to_json
 from mossrt.generation import Chunk, Output, Processors, Stream, collect, iterate
 from mossrt.monitor import Monitor, Progress, Watch
 from mossrt.tokenizer import Ids
@@ -108,7 +109,7 @@ class Session(Closing):
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError(
             "a Session cannot be pickled: its cache lives in this process; pickle the Model and "
-            "evaluate the tokens again"
+            "what save_bytes() gives, or evaluate the tokens again"
         )
 
     def __repr__(self) -> str:
@@ -175,6 +176,34 @@ class Session(Closing):
     def fork(self) -> Session:
         """An independent continuation that shares the cache up to here; it has no hooks."""
         return Session(self.model, self._session.fork())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the session to a file, from which `Model.restore_session` goes on to the bit.
+
+        Tokens, cache and the last logits (if the last eval kept them) come along; hooks and hidden
+        states do not. The file takes about 2 x layers x kv_heads x head_dim x 4 bytes a token, half
+        of it in bfloat16, a quarter and 4 bytes a head in int8 (docs/saved-session.md). It appears
+        whole or not at all; a saved session of that name is replaced, any other file is not.
+        Errors: ValueError (a name that is taken); FileNotFoundError (no such folder);
+            mossrt.Error (no space, no permission); KeyboardInterrupt (the writing may still end
+            behind it).
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, model.session() as s:
+        ...     s.eval([1, 2, 3])
+        ...     s.save(folder + "/three.session")
+        ...     t = model.restore_session(folder + "/three.session")
+        ...     t.logits.tobytes() == s.logits.tobytes()
+        True
+        """
+        self._session.save(path_bytes(path))
+
+    def save_bytes(self) -> bytes:
+        """What `save` writes, as bytes. For a long session a file takes less memory.
+
+        Errors: MemoryError; KeyboardInterrupt.
+        """
+        return self._session.save_bytes()
 
     def hook(
         self, name: str, fn: Callable[[HookCall], None], layer: int | None = None

@@ -1,9 +1,11 @@
 #include "capi/memory.h"
 
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <new>
 
+#include "base/status.h"
 #include "capi/guard.h"
 
 namespace mossrt::capi {
@@ -55,6 +57,17 @@ absl::Status GiveText(std::string_view text, char** out, std::size_t* len) {
   copy[text.size()] = '\0';
   *out = copy;
   *len = text.size();
+  return absl::OkStatus();
+}
+
+absl::Status GiveBytes(std::size_t size,
+                       const std::function<absl::Status(std::span<std::uint8_t>)>& fill, void** out,
+                       std::size_t* len) {
+  std::unique_ptr<void, void (*)(void*)> memory(Take(size), mossrt_free);
+  if (memory == nullptr) return NoMemory(size);
+  MOSSRT_RETURN_IF_ERROR(fill({static_cast<std::uint8_t*>(memory.get()), size}));
+  *out = memory.release();
+  *len = size;
   return absl::OkStatus();
 }
 

@@ -15,18 +15,6 @@ std::uint64_t Bytes(const runtime::TensorPlan& tensor) {
   return bytes;
 }
 
-const char* ResidualName(runtime::Residual residual) {
-  switch (residual) {
-    case runtime::Residual::kSequential:
-      return "sequential";
-    case runtime::Residual::kParallelSharedNorm:
-      return "parallel, one norm";
-    case runtime::Residual::kParallelTwoNorms:
-      return "parallel, two norms";
-  }
-  return "";
-}
-
 Json ParsedOrNull(const std::string& text) {
   if (text.empty()) return nullptr;
   auto json = runtime::ParseJson(text, "config");
@@ -67,7 +55,7 @@ Json PlanJson(const runtime::ModelPlan& plan) {
                           {"rope_theta", p.rope_theta},
                           {"norm_eps", p.norm_eps},
                           {"qkv_groups", p.qkv_groups},
-                          {"residual", ResidualName(p.residual)},
+                          {"residual", std::string(ResidualName(p.residual))},
                           {"activation", std::string(runtime::ActivationName(p.activation))},
                           {"tied_head", p.tied_head}};
   json["parameters"] = plan.parameters;

@@ -163,6 +163,59 @@ mossrt_error* mossrt_session_fork(const mossrt_session* s, mossrt_session** out)
   });
 }
 
+mossrt_error* mossrt_session_save(const mossrt_session* s, const char* path, void** buffer,
+                                  size_t* len) {
+  return Guard(__func__, [&]() -> absl::Status {
+    MOSSRT_NEED(s);
+    if (path == nullptr) {
+      MOSSRT_NEED(buffer);
+      MOSSRT_NEED(len);
+    } else if (buffer != nullptr || len != nullptr) {
+      return absl::InvalidArgumentError(
+          "mossrt_session_save: path and buffer are both given; with a path, buffer and len must "
+          "be NULL");
+    }
+    const Use use(&s->state->in_use, Use::kExclusive);
+    if (!use.held()) return Busy("session");
+    const Session& session = *s->state->session;
+    if (path != nullptr) return session.Save(path);
+    return GiveBytes(
+        session.saved_bytes(),
+        [&session](std::span<std::uint8_t> out) {
+          return session.SaveTo([&out](std::span<const std::uint8_t> piece) {
+            std::copy(piece.begin(), piece.end(), out.begin());
+            out = out.subspan(piece.size());
+            return absl::OkStatus();
+          });
+        },
+        buffer, len);
+  });
+}
+
+mossrt_error* mossrt_session_restore(const mossrt_model* model, const char* path,
+                                     const void* buffer, size_t len, mossrt_session** out) {
+  return Guard(__func__, [&]() -> absl::Status {
+    MOSSRT_NEED(model);
+    MOSSRT_NEED(out);
+    if (path == nullptr) {
+      MOSSRT_NEED(buffer);
+    } else if (buffer != nullptr || len != 0) {
+      return absl::InvalidArgumentError(
+          "mossrt_session_restore: path and buffer are both given; with a path, buffer must be "
+          "NULL and len 0");
+    }
+    auto state = std::make_shared<SessionState>();
+    state->model = model->state;
+    const Model& m = *model->state->model;
+    MOSSRT_ASSIGN_OR_RETURN(
+        state->session, path != nullptr ? Session::Restore(m, path)
+                                        : Session::RestoreBytes(
+                                              m, {static_cast<const std::uint8_t*>(buffer), len}));
+    *out = new mossrt_session{std::move(state)};
+    return absl::OkStatus();
+  });
+}
+
 mossrt_error* mossrt_session_info(const mossrt_session* s, char** json, size_t* len) {
   return Guard(__func__, [&]() -> absl::Status {
     MOSSRT_NEED(s);

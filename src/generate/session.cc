@@ -1,13 +1,10 @@
-#include "mossrt/runtime/session.h"
-
 #include <algorithm>
 #include <chrono>
-#include <map>
 #include <new>
 
 #include "base/memory_info.h"
 #include "base/status.h"
-#include "generate/chunk_policy.h"
+#include "generate/session_impl.h"
 
 namespace mossrt::runtime {
 namespace {
@@ -17,11 +14,6 @@ using Clock = std::chrono::steady_clock;
 KvShape ShapeOf(const Model& model, DType dtype) {
   const HyperParams& p = model.params();
   return {.layers = p.layers, .kv_heads = p.kv_heads, .head_dim = p.head_dim, .dtype = dtype};
-}
-
-ChunkPolicy PolicyFor(const Model& model, const SessionOptions& options) {
-  const std::int64_t layers = std::max<std::int64_t>(model.params().layers, 1);
-  return {options.prefill_chunk, model.plan().parameters / layers};
 }
 
 // Makes room for `count` floats, first comparing a large need with what is available.
@@ -64,57 +56,6 @@ class AddedHooks {
 };
 
 }  // namespace
-
-struct Session::Impl {
-  Impl(const Model& m, const SessionOptions& o) : model(m), options(o), policy(PolicyFor(m, o)) {}
-
-  const Model& model;
-  SessionOptions options;
-  ChunkPolicy policy;
-  std::int64_t context = 0;
-  std::unique_ptr<KvCache> kv;
-  std::unique_ptr<Workspace> workspace;
-  HookSet hooks;
-  std::vector<std::int32_t> tokens;  // the first kv->length() of them are evaluated
-
-  WantLogits logits_kind = WantLogits::kNone;
-  std::vector<float> logits;
-  std::int64_t logits_rows = 0;
-  bool logits_current = false;               // the last row belongs to the last token
-  std::map<int, std::vector<float>> hidden;  // by layer
-  std::int64_t hidden_rows = 0;
-  std::int64_t evaluated = 0;
-  std::int64_t call_start = 0;  // tokens in the cache when the running Eval began
-  double seconds = 0;
-
-  std::int64_t size() const { return static_cast<std::int64_t>(tokens.size()); }
-  std::int64_t pending() const { return size() - kv->length(); }
-  void ForgetLogits() {
-    logits_kind = WantLogits::kNone;
-    logits_rows = 0;
-    logits_current = false;
-  }
-  absl::Status Check(std::span<const std::int32_t> ids, const EvalOptions& eval) const;
-  absl::Status GrowWorkspace(std::int64_t rows);
-  // The layers of one chunk as tokens of the whole call, for the caller's monitor.
-  struct Prefill {
-    Monitor* outer;
-    std::int64_t before;  // tokens in the cache when the call began
-    std::int64_t total;
-    std::int64_t first = 0, rows = 0;  // the chunk
-    absl::Status status{};
-
-    int Tick(std::uint64_t layer, std::uint64_t layers) {
-      const std::uint64_t done = static_cast<std::uint64_t>(first - before) +
-                                 static_cast<std::uint64_t>(rows) * layer / layers;
-      status = outer->Tick("prefill", done, static_cast<std::uint64_t>(total));
-      return status.ok() ? 0 : -1;
-    }
-  };
-  absl::Status EvalChunk(std::span<const std::int32_t> ids, WantLogits want, Monitor* monitor);
-  absl::Status EvalUpTo(std::int64_t end, WantLogits want, Monitor* monitor);
-  absl::Status EvalFrom(std::int64_t boundary, const EvalOptions& eval, Monitor* monitor);
-};
 
 absl::Status Session::Impl::Check(std::span<const std::int32_t> ids,
                                   const EvalOptions& eval) const {

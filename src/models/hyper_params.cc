@@ -154,6 +154,18 @@ void RefuseOtherRotary(const ArchSpec& spec, const HyperParams& p, Reader* reade
 
 }  // namespace
 
+std::string_view ResidualName(Residual residual) {
+  switch (residual) {
+    case Residual::kSequential:
+      return "sequential";
+    case Residual::kParallelSharedNorm:
+      return "parallel, one norm";
+    case Residual::kParallelTwoNorms:
+      return "parallel, two norms";
+  }
+  return "";
+}
+
 absl::StatusOr<HyperParams> ReadHyperParams(const ArchSpec& spec, const std::string& config_json) {
   MOSSRT_ASSIGN_OR_RETURN(const Json json,
                           ParseJsonObject(config_json, "config.json", kCorrectFile));

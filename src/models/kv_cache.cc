@@ -27,6 +27,23 @@ std::int64_t IndexInPanel(std::int64_t k, std::int64_t lane) {
   return (k / kDepth * kLanes + lane) * kDepth + k % kDepth;
 }
 
+// Where the values of the token in `slot` of a block stand: of its key in the panel of its 16
+// tokens, of its value in the block's panels.
+auto KeyPlace(std::int64_t slot) {
+  return [lane = slot % kLanes]<std::int64_t kDepth>(std::int64_t d) {
+    return IndexInPanel<kDepth>(d, lane);
+  };
+}
+auto ValuePlace(std::int64_t slot) {
+  return [slot]<std::int64_t kDepth>(std::int64_t d) {
+    return d / kLanes * kKvBlockTokens * kLanes + IndexInPanel<kDepth>(slot, d % kLanes);
+  };
+}
+template <typename Byte>
+Byte* KeyPanel(const KvShape& shape, Byte* keys, std::int64_t slot) {
+  return keys + static_cast<std::size_t>(slot / kLanes) * shape.KeyPanelBytes();
+}
+
 // A row of floats as the cache holds it, value i at place<depth of the panels>(i).
 template <typename Place>
 void StoreRow(DType dtype, const float* values, std::int64_t n, std::byte* base,
@@ -39,6 +56,51 @@ void StoreRow(DType dtype, const float* values, std::int64_t n, std::byte* base,
           F32ToBF16(values[i]);
     }
   }
+}
+
+// f(bytes of one value, its place in the panels, its place in a row by itself), for all values.
+template <typename Place, typename F>
+void ForRow(const KvShape& shape, const Place& place, const F& f) {
+  const auto go = [&]<std::int64_t kDepth, std::size_t kSize>() {
+    for (std::int64_t i = 0; i < shape.head_dim; ++i) {
+      f.template operator()<kSize>(
+          static_cast<std::size_t>(place.template operator()<kDepth>(i)) * kSize,
+          static_cast<std::size_t>(i) * kSize);
+    }
+  };
+  switch (shape.dtype) {
+    case DType::kF32:
+      return go.template operator()<1, 4>();
+    case DType::kBF16:
+      return go.template operator()<2, 2>();
+    default:
+      return go.template operator()<4, 1>();
+  }
+}
+
+template <typename Place>
+void GatherRow(const KvShape& shape, const std::byte* panels, const Place& place, std::byte* row) {
+  ForRow(shape, place, [&]<std::size_t kSize>(std::size_t there, std::size_t here) {
+    std::memcpy(row + here, panels + there, kSize);
+  });
+}
+template <typename Place>
+void ScatterRow(const KvShape& shape, const std::byte* row, const Place& place, std::byte* panels) {
+  ForRow(shape, place, [&]<std::size_t kSize>(std::size_t there, std::size_t here) {
+    std::memcpy(panels + there, row + here, kSize);
+  });
+  if (shape.dtype != DType::kI8) return;
+  // Bytes are filled up with zeros, which are 128.
+  for (std::int64_t i = shape.head_dim; i < RoundUp(shape.head_dim, kLanes); ++i)
+    panels[place.template operator()<4>(i)] = std::byte{128};
+}
+
+std::size_t ScaleAt(std::int64_t slot) { return static_cast<std::size_t>(slot) * sizeof(float); }
+std::size_t ScaleInRow(const KvShape& shape) {
+  return static_cast<std::size_t>(shape.head_dim) * DTypeSize(shape.dtype);
+}
+void CopyScale(const KvShape& shape, const std::byte* from, std::byte* to) {
+  if (shape.dtype == DType::kI8) std::memcpy(to, from, sizeof(float));
 }
 
 }  // namespace
@@ -60,6 +122,10 @@ std::size_t KvShape::ScaleBytes() const {
 
 std::size_t KvShape::BlockBytes() const {
   return static_cast<std::size_t>(layers * kv_heads) * (KeyBytes() + ValueBytes());
+}
+
+std::size_t KvShape::RowBytes() const {
+  return ScaleInRow(*this) + (dtype == DType::kI8 ? sizeof(float) : 0);
 }
 
 struct KvCache::Block {
@@ -96,7 +162,7 @@ void KvCache::StoreKeys(std::int64_t position, std::int64_t layer, std::int64_t 
     const std::int64_t slot = (position + i) % kKvBlockTokens, lane = slot % kLanes;
     count = std::min(keys.rows - i, kLanes - lane);
     std::byte* base = Keys((position + i) / kKvBlockTokens, layer, head);
-    std::byte* panel = base + static_cast<std::size_t>(slot / kLanes) * shape_.KeyPanelBytes();
+    std::byte* panel = KeyPanel(shape_, base, slot);
     if (shape_.dtype == DType::kI8) {
       cpu::Kernels()->keys_to_bytes(
           keys.Row(i), keys.stride, count, keys.cols,
@@ -105,10 +171,7 @@ void KvCache::StoreKeys(std::int64_t position, std::int64_t layer, std::int64_t 
       continue;
     }
     for (std::int64_t t = 0; t < count; ++t) {
-      StoreRow(shape_.dtype, keys.Row(i + t), keys.cols, panel,
-               [at = lane + t]<std::int64_t kDepth>(std::int64_t d) {
-                 return IndexInPanel<kDepth>(d, at);
-               });
+      StoreRow(shape_.dtype, keys.Row(i + t), keys.cols, panel, KeyPlace(slot + t));
     }
   }
 }
@@ -127,12 +190,41 @@ void KvCache::StoreValues(std::int64_t position, std::int64_t layer, std::int64_
       continue;
     }
     for (std::int64_t t = 0; t < count; ++t) {
-      StoreRow(shape_.dtype, values.Row(i + t), values.cols, base,
-               [at = slot + t]<std::int64_t kDepth>(std::int64_t d) {
-                 return d / kLanes * kKvBlockTokens * kLanes + IndexInPanel<kDepth>(at, d % kLanes);
-               });
+      StoreRow(shape_.dtype, values.Row(i + t), values.cols, base, ValuePlace(slot + t));
     }
   }
+}
+
+void KvCache::ReadKey(std::int64_t position, std::int64_t layer, std::int64_t head,
+                      std::byte* row) const {
+  const std::byte* base = Keys(position / kKvBlockTokens, layer, head);
+  const std::int64_t slot = position % kKvBlockTokens;
+  GatherRow(shape_, KeyPanel(shape_, base, slot), KeyPlace(slot), row);
+  CopyScale(shape_, base + shape_.KeyPanelsBytes() + ScaleAt(slot), row + ScaleInRow(shape_));
+}
+
+void KvCache::ReadValue(std::int64_t position, std::int64_t layer, std::int64_t head,
+                        std::byte* row) const {
+  const std::byte* base = Values(position / kKvBlockTokens, layer, head);
+  const std::int64_t slot = position % kKvBlockTokens;
+  GatherRow(shape_, base, ValuePlace(slot), row);
+  CopyScale(shape_, base + shape_.ValuePanelsBytes() + ScaleAt(slot), row + ScaleInRow(shape_));
+}
+
+void KvCache::WriteKey(std::int64_t position, std::int64_t layer, std::int64_t head,
+                       const std::byte* row) {
+  std::byte* base = Keys(position / kKvBlockTokens, layer, head);
+  const std::int64_t slot = position % kKvBlockTokens;
+  ScatterRow(shape_, row, KeyPlace(slot), KeyPanel(shape_, base, slot));
+  CopyScale(shape_, row + ScaleInRow(shape_), base + shape_.KeyPanelsBytes() + ScaleAt(slot));
+}
+
+void KvCache::WriteValue(std::int64_t position, std::int64_t layer, std::int64_t head,
+                         const std::byte* row) {
+  std::byte* base = Values(position / kKvBlockTokens, layer, head);
+  const std::int64_t slot = position % kKvBlockTokens;
+  ScatterRow(shape_, row, ValuePlace(slot), base);
+  CopyScale(shape_, row + ScaleInRow(shape_), base + shape_.ValuePanelsBytes() + ScaleAt(slot));
 }
 
 absl::Status KvCache::Reserve(std::int64_t tokens) {

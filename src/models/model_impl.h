@@ -3,6 +3,7 @@
 
 #include <array>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,8 @@ struct Model::Impl {
   std::vector<std::int64_t> rotary_order;  // dimension of ours -> the checkpoint's, or empty
   std::string numerics;
   PackedOrigin asked;  // the options of loading that a packed file tells
+  std::mutex fingerprint_mutex;
+  std::unique_ptr<const Fingerprint> fingerprint;  // set once
 
   const HyperParams& params() const { return plan.params; }
   void EmbeddingRow(std::int64_t token, float* out) const {

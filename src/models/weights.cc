@@ -135,11 +135,9 @@ class Loader {
     const auto source_row_bytes =
         source.cols() * static_cast<std::int64_t>(DTypeSize(source.dtype()));
     return ForSlabs(request, 1, source_row_bytes, kSlabBytes, team_,
-                    [&](std::int64_t first, std::int64_t count, std::vector<std::uint8_t>& slab) {
-                      const std::span<std::uint8_t> bytes(
-                          slab.data(), static_cast<std::size_t>(count * source_row_bytes));
-                      MOSSRT_RETURN_IF_ERROR(source.ReadSlab(first, count, bytes));
-                      return table.SetRows(first, count, source.dtype(), bytes.data(),
+                    [&](std::int64_t first, std::int64_t count, std::span<std::uint8_t> slab) {
+                      MOSSRT_RETURN_IF_ERROR(source.ReadSlab(first, count, slab));
+                      return table.SetRows(first, count, source.dtype(), slab.data(),
                                            source.name());
                     });
   }

@@ -32,6 +32,7 @@ mossrt_generation* generation = nullptr;
 mossrt_chat* chat = nullptr;
 
 char* text = Poison<char>();
+void* buffer = Poison<void>();
 const char* view = Poison<const char>();
 std::size_t size = 77;
 std::int32_t* ids = Poison<std::int32_t>();
@@ -220,6 +221,24 @@ std::multimap<std::string, NullCase> NullCases() {
       {"mossrt_session_rewind", {"s ", [] { return mossrt_session_rewind(nullptr, 0); }}},
       {"mossrt_session_fork", {"s ", [] { return mossrt_session_fork(nullptr, &session); }}},
       {"mossrt_session_fork", {"out", [] { return mossrt_session_fork(session, nullptr); }}},
+      {"mossrt_session_save",
+       {"s ", [] { return mossrt_session_save(nullptr, "x", nullptr, nullptr); }}},
+      {"mossrt_session_save",
+       {"buffer", [] { return mossrt_session_save(session, nullptr, nullptr, &size); }}},
+      {"mossrt_session_save",
+       {"len", [] { return mossrt_session_save(session, nullptr, &buffer, nullptr); }}},
+      {"mossrt_session_save",
+       {"buffer", [] { return mossrt_session_save(session, "x", &buffer, nullptr); }}},
+      {"mossrt_session_save",
+       {"len", [] { return mossrt_session_save(session, "x", nullptr, &size); }}},
+      {"mossrt_session_restore",
+       {"model", [] { return mossrt_session_restore(nullptr, "x", nullptr, 0, &session); }}},
+      {"mossrt_session_restore",
+       {"out", [] { return mossrt_session_restore(model, "x", nullptr, 0, nullptr); }}},
+      {"mossrt_session_restore",
+       {"buffer", [] { return mossrt_session_restore(model, nullptr, nullptr, 1, &session); }}},
+      {"mossrt_session_restore",
+       {"buffer", [] { return mossrt_session_restore(model, "x", "y", 1, &session); }}},
       {"mossrt_session_info", {"s ", [] { return mossrt_session_info(nullptr, &text, &size); }}},
       {"mossrt_session_info",
        {"json", [] { return mossrt_session_info(session, nullptr, &size); }}},
@@ -470,6 +489,7 @@ TEST_F(Arguments, NullIsNamedAndOutParametersAreUntouched) {
   EXPECT_EQ(model, model_before);
   EXPECT_EQ(session, session_before);
   EXPECT_EQ(text, Poison<char>());
+  EXPECT_EQ(buffer, Poison<void>());
   EXPECT_EQ(view, Poison<const char>());
   EXPECT_EQ(ids, Poison<std::int32_t>());
   EXPECT_EQ(ids_view, Poison<const std::int32_t>());

@@ -92,6 +92,21 @@ class Model {
     return Session(s);
   }
 
+  // What Session::Save wrote, or SaveBytes gave, with this model loaded from the same checkpoint.
+  Session RestoreSession(const std::string& path) const {
+    mossrt_session* s = nullptr;
+    detail::Check(mossrt_session_restore(handle_.get(), path.c_str(), nullptr, 0, &s));
+    return Session(s);
+  }
+  Session RestoreSession(std::span<const std::byte> bytes) const {
+    // No bytes have no address, but are no saved session either.
+    static constexpr std::byte kNothing{};
+    mossrt_session* s = nullptr;
+    detail::Check(mossrt_session_restore(
+        handle_.get(), nullptr, bytes.empty() ? &kNothing : bytes.data(), bytes.size(), &s));
+    return Session(s);
+  }
+
   // A session of its own, prompt and all: for (const auto& chunk : model.Generate("...")) ...
   Generation Generate(std::string_view prompt, const GenerateOptions& options = {},
                       const EncodeOptions& encode = {}, Monitor* monitor = nullptr) const {

@@ -203,6 +203,17 @@ class Session {
     detail::Check(mossrt_session_fork(get(), &s));
     return Session(s);
   }
+  // One file, which appears whole or not at all and from which Model::RestoreSession goes on.
+  void Save(const std::string& path) const {
+    detail::Check(mossrt_session_save(get(), path.c_str(), nullptr, nullptr));
+  }
+  std::vector<std::byte> SaveBytes() const {
+    void* bytes = nullptr;
+    std::size_t len = 0;
+    detail::Check(mossrt_session_save(get(), nullptr, &bytes, &len));
+    const detail::Buffer<std::byte> owner(static_cast<std::byte*>(bytes));
+    return std::vector<std::byte>(owner.get(), owner.get() + len);
+  }
   std::string Info() const {  // JSON
     return detail::TakeText(
         [&](char** json, std::size_t* len) { return mossrt_session_info(get(), json, len); });

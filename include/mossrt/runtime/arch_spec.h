@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -17,6 +18,7 @@ enum class Residual : std::uint8_t {
   kParallelSharedNorm,  // x = (attn(n1(x)) + mlp(n1(x))) + x
   kParallelTwoNorms,    // x = (attn(n1(x)) + mlp(n2(x))) + x
 };
+std::string_view ResidualName(Residual residual);  // "parallel, one norm"
 enum class Position : std::uint8_t { kNone, kRotaryHalf, kRotaryInterleaved };
 enum class Mlp : std::uint8_t { kPlain, kGated };
 

@@ -114,6 +114,15 @@ class Workspace {
   std::unique_ptr<Impl> impl_;
 };
 
+// Tells a model from others, whatever files it came from.
+struct Fingerprint {
+  static constexpr std::int64_t kLogits = 64;
+  std::string shape{};  // architecture and hyper-parameters
+  // What eight tokens spread over the vocabulary end in: the final norm's [hidden], then the logits
+  // of kLogits tokens likewise. As reproducible as the backend is.
+  std::vector<float> probe{};
+};
+
 class Model {
  public:
   static absl::StatusOr<std::unique_ptr<Model>> Load(const Checkpoint& checkpoint,
@@ -133,6 +142,9 @@ class Model {
   const std::string& numerics() const;
   std::string numerics(DType kv) const;  // with a cache of this type
   std::uint64_t weight_bytes() const;
+  std::string shape_text() const;  // Fingerprint::shape
+  // Evaluated by the first call that asks for it, kept as long as the model.
+  absl::StatusOr<const Fingerprint*> fingerprint() const;
 
   // Runs all sequences' tokens as one batch, appends them to their caches and gives the logits of
   // the wanted rows, [sum of wanted rows, vocab], in order; valid until the workspace is used

@@ -31,6 +31,8 @@ struct KvShape {
   std::size_t ValuePanelsBytes() const;
   std::size_t ScaleBytes() const;  // 0 unless kI8
   std::size_t BlockBytes() const;  // all layers and heads, keys and values
+  // One token's key or value of one head by itself: head_dim values, then the scale if kI8.
+  std::size_t RowBytes() const;
 };
 
 class KvCache {
@@ -60,6 +62,13 @@ class KvCache {
   void StoreKeys(std::int64_t position, std::int64_t layer, std::int64_t head, ConstMatrix keys);
   void StoreValues(std::int64_t position, std::int64_t layer, std::int64_t head,
                    ConstMatrix values);
+  // One token's row as it is held, KvShape::RowBytes() bytes.
+  void ReadKey(std::int64_t position, std::int64_t layer, std::int64_t head, std::byte* row) const;
+  void ReadValue(std::int64_t position, std::int64_t layer, std::int64_t head,
+                 std::byte* row) const;
+  void WriteKey(std::int64_t position, std::int64_t layer, std::int64_t head, const std::byte* row);
+  void WriteValue(std::int64_t position, std::int64_t layer, std::int64_t head,
+                  const std::byte* row);
 
  private:
   struct Block;

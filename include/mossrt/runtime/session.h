@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -65,6 +66,25 @@ class Session {
   absl::Status Reopen();
   // Shares the cache up to here; logits come along, hooks and hidden states do not.
   absl::StatusOr<std::unique_ptr<Session>> Fork() const;
+
+  // The session as bytes (docs/saved-session.md): tokens, the keys and values of those that are
+  // evaluated, and the last logits if they are at hand; no hooks, no hidden states, no counters.
+  // Equal sessions give equal bytes.
+  using Sink = std::function<absl::Status(std::span<const std::uint8_t>)>;
+  std::uint64_t saved_bytes() const;            // how many
+  absl::Status SaveTo(const Sink& sink) const;  // in pieces of at most 1 MiB, from the front
+  // One file, which appears whole or not at all. A saved session of that name is replaced, any
+  // other file is not.
+  absl::Status Save(const std::string& path) const;
+  // A session that goes on as the saved one would have, to the bit. All is checked before it is
+  // there: kDataLoss for what is damaged or no saved session, kInvalidArgument for what a model of
+  // another shape, other numerics or other weights has saved, kUnimplemented for
+  // another version.
+  static absl::StatusOr<std::unique_ptr<Session>> Restore(const Model& model,
+                                                          const std::string& path);
+  static absl::StatusOr<std::unique_ptr<Session>> RestoreBytes(const Model& model,
+                                                               std::span<const std::uint8_t> bytes);
+
   HookSet& hooks();
   std::size_t kv_bytes() const;
   std::int64_t evaluated_tokens() const;  // over the session's life, rewound ones included
@@ -72,6 +92,7 @@ class Session {
 
  private:
   struct Impl;
+  struct Restorer;
   explicit Session(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
