@@ -1,6 +1,7 @@
 #include "models/gptq_matrix.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 #include <memory>
@@ -41,6 +42,26 @@ void Spread(std::uint32_t word, std::uint8_t* out) {
   } else {
     for (int i = 0; i < 16; ++i) out[i] = static_cast<std::uint8_t>(word >> (2 * i) & 3);
   }
+}
+
+using Bytes16 [[gnu::vector_size(16)]] = std::uint8_t;
+using Words2 [[gnu::vector_size(16)]] = std::uint64_t;
+
+// The same for four words of 4 bit fields at once: word i to to(i).
+template <typename To>
+void SpreadNibbles(const std::uint8_t* words, const To& to) {
+  Bytes16 both;
+  std::memcpy(&both, words, 16);
+  const Bytes16 low = both & 0x0F;
+  const auto high = reinterpret_cast<Bytes16>(reinterpret_cast<Words2>(both) >> 4) & 0x0F;
+  const auto store = [&to](std::size_t first, Bytes16 fields) {
+    std::memcpy(to(first), &fields, 8);
+    std::memcpy(to(first + 1), reinterpret_cast<const std::uint8_t*>(&fields) + 8, 8);
+  };
+  store(0,
+        __builtin_shufflevector(low, high, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23));
+  store(2, __builtin_shufflevector(low, high, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30,
+                                   15, 31));
 }
 
 std::unique_ptr<std::uint8_t[]> Room(std::int64_t bytes) {
@@ -167,11 +188,18 @@ void Unpack(std::span<const std::uint8_t> words, std::int64_t rows, std::int64_t
     for (std::int64_t row = 0; row < rows; row += kTileRows) {
       const std::int64_t count = std::min(kTileRows, rows - row);
       for (std::int64_t r = 0; r < count; ++r) {
-        const std::int64_t ahead = std::min(row + r + 4, rows - 1) * width + columns[begin].column;
-        __builtin_prefetch(words.data() + 4 * (ahead - first));
-        for (std::size_t i = 0; i < n; ++i) {
-          const std::int64_t column = columns[begin + i].column - first;
-          Spread<kBits>(WordAt(words, (row + r) * width + column), &tile[i][r * kFields]);
+        const std::int64_t line = (row + r) * width - first;
+        std::size_t i = 0;
+        if constexpr (kBits == 4) {
+          for (; i + 4 <= n; i += 4) {
+            const std::int64_t column = columns[begin + i].column;
+            if (columns[begin + i + 3].column != column + 3) break;
+            SpreadNibbles(&words[static_cast<std::size_t>(4 * (line + column))],
+                          [&](std::size_t j) { return &tile[i + j][r * kFields]; });
+          }
+        }
+        for (; i < n; ++i) {
+          Spread<kBits>(WordAt(words, line + columns[begin + i].column), &tile[i][r * kFields]);
         }
       }
       for (std::size_t i = 0; i < n; ++i) {
