@@ -28,6 +28,15 @@ while (($# > 0)); do
   shift
 done
 ((${#STAGES[@]} > 0)) || STAGES=(release asan tsan aarch64)
+for stage in "${STAGES[@]}"; do
+  case $stage in
+    release | asan | tsan | aarch64) ;;
+    *)
+      echo "no stage is called $stage: release, asan, tsan, aarch64" >&2
+      exit 2
+      ;;
+  esac
+done
 
 BUILD=$PWD/build
 LOGS=$BUILD/logs
@@ -148,10 +157,6 @@ if ((SETUP)); then
   echo "set-up took $((SECONDS - start)) s"
 fi
 for stage in "${STAGES[@]}"; do
-  if ! declare -F "stage_$stage" >/dev/null; then
-    echo "no stage is called $stage: release, asan, tsan, aarch64" >&2
-    exit 2
-  fi
   start=$SECONDS
   echo "stage $stage"
   "stage_$stage"

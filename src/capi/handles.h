@@ -95,7 +95,7 @@ struct ModelState {
   std::unique_ptr<runtime::Model> model;
   std::shared_ptr<TokenizerState> tokenizer;  // null: tokenizer_status says why
   absl::Status tokenizer_status;
-  absl::Status options_status;  // of generation without any argument
+  std::vector<std::string> generation_notes;  // on the checkpoint's settings of generation
   std::string config_json, generation_config_json, info_json;
   std::string path;  // absolute
 };

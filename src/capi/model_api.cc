@@ -56,14 +56,25 @@ absl::StatusOr<std::string> ReadGenerationConfig(const runtime::ByteSource& sour
   return text;
 }
 
-// Why a generation without any argument could not begin.
-absl::Status CheckGeneration(const Checkpoint& checkpoint, std::string_view generation_config,
-                             const runtime::HyperParams& params, const TokenizerState* tokenizer) {
-  return InFolder(
+// What a generation without any argument leaves out of the checkpoint's settings, or why it could
+// not begin.
+std::vector<std::string> NotesOnGeneration(const Checkpoint& checkpoint,
+                                           std::string_view generation_config,
+                                           const runtime::HyperParams& params,
+                                           const TokenizerState* tokenizer) {
+  const auto resolved =
       runtime::ResolveGenerateOptions("", generation_config, checkpoint.config_json(), params,
-                                      tokenizer == nullptr ? nullptr : tokenizer->tokenizer.get())
-          .status(),
-      checkpoint.source().name());
+                                      tokenizer == nullptr ? nullptr : tokenizer->tokenizer.get());
+  if (!resolved.ok()) {
+    return {NoOptions(InFolder(resolved.status(), checkpoint.source().name()))};
+  }
+  std::vector<std::string> notes;
+  for (const runtime::OptionOrigin& origin : resolved->origins) {
+    if (origin.origin.ends_with(" (ignored)")) {
+      notes.push_back(runtime::Cat(origin.origin, ": ", origin.key, " ", origin.value));
+    }
+  }
+  return notes;
 }
 
 // A model without a tokenizer still runs on ids; a damaged one is an error.
@@ -92,17 +103,15 @@ absl::StatusOr<std::shared_ptr<ModelState>> LoadModel(const char* path, const Lo
   state->path = std::filesystem::absolute(path).string();
   if (state->tokenizer != nullptr) state->tokenizer->path = state->path;
   state->model = *std::move(model);
-  state->options_status = CheckGeneration(*checkpoint, state->generation_config_json,
-                                          state->model->params(), state->tokenizer.get());
+  state->generation_notes = NotesOnGeneration(*checkpoint, state->generation_config_json,
+                                              state->model->params(), state->tokenizer.get());
   state->info_json = InfoJson(*state, path, options.backend);
   using runtime::LogLevel;
   for (const std::string& note : state->model->plan().notes) runtime::Log(LogLevel::kWarn, note);
   if (state->tokenizer == nullptr) {
     runtime::Log(LogLevel::kWarn, runtime::Message(state->tokenizer_status));
   }
-  if (!state->options_status.ok()) {
-    runtime::Log(LogLevel::kWarn, NoOptions(state->options_status));
-  }
+  for (const std::string& note : state->generation_notes) runtime::Log(LogLevel::kWarn, note);
   runtime::Log(LogLevel::kInfo, runtime::Cat("loaded ", path, ": ", state->model->numerics()));
   return state;
 }
@@ -162,11 +171,11 @@ mossrt_error* mossrt_model_inspect(const char* path, const mossrt_options* o, ch
       result["notes"].push_back(Cat("no tokenizer: ", Message(tokenizer.status())));
     }
     const auto generation = ReadGenerationConfig(checkpoint->source());
-    const absl::Status usable = generation.ok()
-                                    ? CheckGeneration(*checkpoint, *generation, plan->params,
-                                                      tokenizer.ok() ? tokenizer->get() : nullptr)
-                                    : generation.status();
-    if (!usable.ok()) result["notes"].push_back(NoOptions(usable));
+    const std::vector<std::string> notes =
+        generation.ok() ? NotesOnGeneration(*checkpoint, *generation, plan->params,
+                                            tokenizer.ok() ? tokenizer->get() : nullptr)
+                        : std::vector{NoOptions(generation.status())};
+    for (const std::string& note : notes) result["notes"].push_back(note);
     return GiveText(DumpJson(result), json, len);
   });
 }

@@ -120,9 +120,7 @@ std::string InfoJson(const ModelState& state, const std::string& path, const std
     json["notes"].push_back(
         runtime::Cat("no tokenizer: ", runtime::Message(state.tokenizer_status)));
   }
-  if (!state.options_status.ok()) {
-    json["notes"].push_back(NoOptions(state.options_status));
-  }
+  for (const std::string& note : state.generation_notes) json["notes"].push_back(note);
   json["config"] = ParsedOrNull(state.config_json);
   json["generation_config"] = ParsedOrNull(state.generation_config_json);
   return runtime::DumpJson(json);

@@ -181,23 +181,28 @@ void TakeRecipe(const Recipe& recipe, Values* values) {
 // End tokens as a config file states them: one, a list or none. Ids that the model cannot choose
 // are left out.
 absl::StatusOr<std::vector<std::int64_t>> EndTokens(const Json& config, std::string_view what,
-                                                    const HyperParams& params) {
+                                                    const HyperParams& params,
+                                                    std::vector<OptionOrigin>* ignored) {
   auto found =
       JsonReader(config, what, kCorrectFile).IntOrInts("eos_token_id", INT32_MIN, INT32_MAX);
   if (!found.ok()) return absl::DataLossError(found.status().message());
   std::vector<std::int64_t> ids = *std::move(found);
-  std::erase_if(ids, [&](std::int64_t id) { return id < 0 || id >= params.vocab; });
+  std::erase_if(ids, [&](std::int64_t id) {
+    if (id >= params.vocab) ignored->push_back({"eos_token_id", Cat(id), Cat(what, " (ignored)")});
+    return id < 0 || id >= params.vocab;
+  });
   return ids;
 }
 
 absl::Status TakeEndTokens(const Json& generation_config, const Json& config,
                            const HyperParams& params, const Recipe* recipe,
-                           const Tokenizer* tokenizer, Values* values) {
+                           const Tokenizer* tokenizer, Values* values,
+                           std::vector<OptionOrigin>* ignored) {
   if (values->contains("eos_token_id")) return absl::OkStatus();
   MOSSRT_ASSIGN_OR_RETURN(const std::vector<std::int64_t> generation,
-                          EndTokens(generation_config, kGenerationConfig, params));
+                          EndTokens(generation_config, kGenerationConfig, params, ignored));
   MOSSRT_ASSIGN_OR_RETURN(const std::vector<std::int64_t> model,
-                          EndTokens(config, kConfig, params));
+                          EndTokens(config, kConfig, params, ignored));
   std::vector<std::int64_t> ids = !generation.empty() ? generation : model;
   std::string origin(!generation.empty() ? kGenerationConfig : kConfig);
   const auto add = [&](std::int64_t id) {
@@ -279,7 +284,7 @@ absl::StatusOr<ResolvedGenerateOptions> ResolveGenerateOptions(
   MOSSRT_RETURN_IF_ERROR(TakeGenerationConfig(generation_config, &values, &ignored));
   if (recipe != nullptr) TakeRecipe(*recipe, &values);
   MOSSRT_RETURN_IF_ERROR(
-      TakeEndTokens(generation_config, config, params, recipe, tokenizer, &values));
+      TakeEndTokens(generation_config, config, params, recipe, tokenizer, &values, &ignored));
   for (const OptionInfo& row : OptionTable(OptionKind::kGenerate)) {
     SetIfAbsent(&values, row.key, Json::parse(row.default_json), "default");
   }

@@ -120,6 +120,7 @@ class BackendTest : public testing::TestWithParam<std::string> {};
 TEST_P(BackendTest, ProductsAreNearDouble) {
   auto backend = CreateBackend(GetParam());
   ASSERT_TRUE(backend.ok()) << backend.status();
+  EXPECT_EQ((*backend)->name(), GetParam());
   for (const Shape& s : kShapes) {
     for (const DType file : {DType::kF32, DType::kF16, DType::kBF16}) {
       const MemorySource source(s.n, s.k, file, 3);

@@ -220,6 +220,20 @@ TEST_F(Resolve, NothingIsIgnoredInSilence) {
   EXPECT_EQ(origins_["num_beams"], "4 from generation_config.json (ignored)");
   EXPECT_EQ(origins_["max_length"], "4096 from generation_config.json (ignored)");
   EXPECT_EQ(origins_["new_thing"], "true from generation_config.json (ignored)");
+  const auto dropped = [](std::string_view generation, std::string_view config) {
+    const auto resolved = ResolveGenerateOptions("", generation, config, {.vocab = 100}, nullptr);
+    EXPECT_TRUE(resolved.ok()) << resolved.status();
+    std::string all;
+    for (const OptionOrigin& origin : resolved->origins) {
+      if (origin.origin.ends_with("(ignored)"))
+        all += origin.value + " from " + origin.origin + ";";
+    }
+    return all;
+  };
+  EXPECT_EQ(dropped(R"({"eos_token_id": [7, 100]})", ""),
+            "100 from generation_config.json (ignored);");
+  EXPECT_EQ(dropped("", R"({"eos_token_id": 99999999})"), "99999999 from config.json (ignored);");
+  EXPECT_EQ(dropped("", R"({"eos_token_id": -1})"), "");  // says that there is none
   for (const char* harmless :
        {"length_penalty", "bos_token_id", "transformers_version", "penalty_alpha"}) {
     EXPECT_FALSE(origins_.contains(harmless)) << harmless;

@@ -171,7 +171,7 @@ def test_bench() -> None:
         assert len(one["samples"]) == 2
     assert found[0]["bandwidth_share"] is None
     assert found[1]["bandwidth_share"] > 0
-    run("bench", MOSS, "-p", 5000, code=1)
+    assert "--prompt (-p) of at most" in run("bench", MOSS, "-p", 5000, code=2)[1]
 
 
 @pytest.mark.parametrize(
@@ -205,6 +205,7 @@ def test_bench() -> None:
         (["generate", TRAINED, "hi", "--context", 1025], 2, "1024 positions (0: all), found 1025"),
         (["generate", MOSS, "hi", "--backend", "cblas:/nowhere/lib.so"], 2, "/nowhere/lib.so"),
         (["bench", MOSS, "--backend", "cblas:/nowhere/lib.so"], 2, "install a CBLAS library"),
+        (["bench", MOSS, "--backend", "cblas:"], 2, "behind the colon"),
     ],
 )
 def test_exit_codes(arguments: list[Any], code: int, text: str) -> None:
@@ -274,6 +275,16 @@ def test_settings_that_do_not_fit_can_be_given_with_the_call(tmp_path: Path) -> 
     assert run("generate", broken, "hi", "-n", 1, "--temperature", 0.5)[1] == ""
     assert f"note: generation will fail: {config}" in run("inspect", broken)[0]
     assert mossrt.Model.from_pretrained(broken).info["notes"][-1].startswith("generation will fail")
+
+
+def test_settings_that_are_left_out_are_notes(tmp_path: Path) -> None:
+    model = tmp_path / "moss"
+    shutil.copytree(MOSS, model, ignore=shutil.ignore_patterns("reference"))
+    (model / "generation_config.json").write_text('{"num_beams": 4, "eos_token_id": 99999999}')
+    notes = mossrt.Model.from_pretrained(model).info["notes"]
+    assert "generation_config.json (ignored): num_beams 4" in notes
+    assert "generation_config.json (ignored): eos_token_id 99999999" in notes
+    assert "note: generation_config.json (ignored): num_beams 4" in run("inspect", model)[0]
 
 
 def test_messages_about_names_that_are_no_utf8(tmp_path: Path) -> None:

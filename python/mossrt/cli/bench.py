@@ -12,7 +12,6 @@ from rich import box
 from rich.table import Table
 
 from mossrt.cli import common, groups
-from mossrt.errors import ContextFull
 from mossrt.machine import measure_bandwidth
 from mossrt.model import Model
 
@@ -70,7 +69,11 @@ def token_ids(model: Model, n: int) -> list[int]:
 def check_fits(model: Model, n: int) -> None:
     positions = model.info["hyper_params"]["max_positions"]
     if n > positions:
-        raise ContextFull(f"{n} tokens do not fit into the model's {positions} positions")
+        common.fail(
+            f"{n} tokens do not fit into the model's {positions} positions: give --prompt (-p) of at most "
+            f"{positions} and --new (-n) of at most {positions - 1}",
+            common.USAGE,
+        )
 
 
 def read_prompt(model: Model, n: int, kv_dtype: str | None) -> float:

@@ -63,6 +63,12 @@ bool MultipliesTwoByTwo(SgemmFn sgemm) {
 
 absl::StatusOr<std::unique_ptr<GemmBackend>> CreateCblasBackend(std::string_view name,
                                                                 const std::string& path) {
+  if (path.empty()) {  // which would open the program itself
+    return absl::InvalidArgumentError(
+        Cat("backend \"", name,
+            "\": give the path of a CBLAS library behind the colon, as in "
+            "\"cblas:/path/lib.so\""));
+  }
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     const char* why = dlerror();
