@@ -8,6 +8,7 @@ endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND MOSSRT_SANITIZE)
   # Debian's clang comes without the sanitizers' runtimes.
   include(CheckLinkerFlag)
+  unset(MOSSRT_SANITIZERS_LINK CACHE) # asked anew, since the package may have come in the meantime
   check_linker_flag(CXX -fsanitize=${MOSSRT_SANITIZE} MOSSRT_SANITIZERS_LINK)
   string(REGEX MATCH "^[0-9]+" major ${CMAKE_CXX_COMPILER_VERSION})
   mossrt_need(MOSSRT_SANITIZERS_LINK libclang-rt-${major}-dev)
