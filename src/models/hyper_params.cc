@@ -1,6 +1,7 @@
 // The numbers of config.json, each checked, all complaints in one message.
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -104,13 +105,13 @@ Activation ActivationByName(const std::string& name, Reader* reader) {
 }
 
 // Configs saved by transformers 5 keep rotary settings in "rope_parameters".
-void ReadRopeParameters(Reader* reader, HyperParams* p, double* fraction) {
+void ReadRopeParameters(Reader* reader, HyperParams* p, std::optional<double>* factor) {
   const Json* rope = reader->Find("rope_parameters");
   if (rope == nullptr) return;
   reader->Require(rope->is_object(),
                   Cat("\"rope_parameters\" must be an object, found ", rope->type_name()));
   if (!rope->is_object()) return;
-  const auto number = [&](const char* key, double* out) {
+  const auto number = [&](const char* key, auto* out) {
     const auto it = rope->find(key);
     if (it == rope->end() || it->is_null()) return;
     reader->Require(it->is_number(),
@@ -118,10 +119,10 @@ void ReadRopeParameters(Reader* reader, HyperParams* p, double* fraction) {
     if (it->is_number()) *out = it->get<double>();
   };
   number("rope_theta", &p->rope_theta);
-  number("partial_rotary_factor", fraction);
+  number("partial_rotary_factor", factor);
   for (const char* key : {"rope_type", "type"}) {
     const auto type = rope->find(key);
-    if (type == rope->end()) continue;
+    if (type == rope->end() || type->is_null()) continue;
     reader->Require(*type == "default", Cat("rope_parameters.", key, " is ", DumpJson(*type),
                                             "; only \"default\" is known"));
   }
@@ -133,7 +134,8 @@ std::int64_t RotaryDim(std::int64_t head_dim, double fraction) {
 
 // Rotary settings that other families have. The family's own code passes over them, and so does
 // ours; a value that differs from what is computed would be an expectation that nobody meets.
-void RefuseOtherRotary(const ArchSpec& spec, const HyperParams& p, Reader* reader) {
+void RefuseOtherRotary(const ArchSpec& spec, const HyperParams& p,
+                       const std::optional<double>& factor, Reader* reader) {
   if (spec.position == Position::kNone) return;
   const auto refuse = [&](const char* key, double stated, std::string_view used) {
     reader->Require(false, Cat("\"", key, "\" is ", stated, ", which the architecture \"",
@@ -144,12 +146,15 @@ void RefuseOtherRotary(const ArchSpec& spec, const HyperParams& p, Reader* reade
     const double stated = reader->Number(key, p.rope_theta);
     if (stated != p.rope_theta) refuse(key, stated, Cat("the base ", p.rope_theta));
   }
+  const auto refuse_fraction = [&](const char* key, double stated) {
+    if (RotaryDim(p.head_dim, stated) == p.rotary_dim) return;
+    refuse(key, stated, Cat(p.rotary_dim, " of the ", p.head_dim, " dimensions of a head"));
+  };
   for (const char* key : {"partial_rotary_factor", "rotary_pct"}) {
     if (key == spec.keys.rotary_fraction || reader->Find(key) == nullptr) continue;
-    const double stated = reader->Number(key, 1.0);
-    if (RotaryDim(p.head_dim, stated) == p.rotary_dim) continue;
-    refuse(key, stated, Cat(p.rotary_dim, " of the ", p.head_dim, " dimensions of a head"));
+    refuse_fraction(key, reader->Number(key, 1.0));
   }
+  if (factor) refuse_fraction("rope_parameters.partial_rotary_factor", *factor);
 }
 
 }  // namespace
@@ -200,19 +205,22 @@ absl::StatusOr<HyperParams> ReadHyperParams(const ArchSpec& spec, const std::str
 
   p.rope_theta = r.Number(keys.rope_theta, spec.rope_theta);
   double fraction = r.Number(keys.rotary_fraction, 1.0);
-  ReadRopeParameters(&r, &p, &fraction);
+  std::optional<double> factor;
+  ReadRopeParameters(&r, &p, &factor);
+  // Where no key of config.json sets the fraction, none within rope_parameters does.
+  if (factor && !keys.rotary_fraction.empty()) fraction = *factor;
   r.Require(!spec.keys.rope_theta.empty() || p.rope_theta == spec.rope_theta,
             Cat("rope_parameters.rope_theta is ", p.rope_theta,
                 ", but the rotary base of the architecture \"", spec.name, "\" is always ",
                 spec.rope_theta));
   r.Require(p.rope_theta > 1, Cat("the rotary base ", p.rope_theta, " is not above 1"));
-  r.Require(fraction > 0 && fraction <= 1,
-            Cat("the rotary fraction ", fraction, " is not in (0, 1]"));
+  const double stated = factor.value_or(fraction);
+  r.Require(stated > 0 && stated <= 1, Cat("the rotary fraction ", stated, " is not in (0, 1]"));
   p.rotary_dim = spec.position == Position::kNone
                      ? 0
                      : r.Int(keys.rotary_dim, 0, p.head_dim, RotaryDim(p.head_dim, fraction));
   r.Require(p.rotary_dim % 2 == 0, Cat("the rotary dimension ", p.rotary_dim, " is odd"));
-  RefuseOtherRotary(spec, p, &r);
+  RefuseOtherRotary(spec, p, factor, &r);
   r.Require(
       p.rotary_dim * p.max_positions <= kMaxRotaryValues,
       Cat("\"", keys.max_positions, "\" = ", p.max_positions, " is too large for a rotary table"));

@@ -112,18 +112,44 @@ TEST(HostileConfig, RotarySettingsThatNobodyReadsAreRefused) {
   ExpectAll(ErrorOf(moss("rope_theta", "1e6")), {"\"rope_theta\" must be a number", "1e6"});
   ExpectAll(ErrorOf(llama("rotary_emb_base", 5000)), {"\"rotary_emb_base\" is 5000"});
   ExpectAll(ErrorOf(llama("partial_rotary_factor", 0.5)), {"\"partial_rotary_factor\" is 0.5"});
+  const auto part = [](double factor) { return Json{{"partial_rotary_factor", factor}}; };
+  ExpectAll(ErrorOf(llama("rope_parameters", part(0.5))),
+            {"made/config.json", "\"rope_parameters.partial_rotary_factor\" is 0.5", "\"llama\"",
+             "8 of the 8 dimensions", "Correct config.json"});
+  for (const char* architecture : {"moss", "codegen", "codegen2"}) {
+    ExpectAll(ErrorOf(moss("rope_parameters", part(0.25)), {.architecture = architecture}),
+              {"made/config.json", "\"rope_parameters.partial_rotary_factor\" is 0.25",
+               architecture, "4 of the 8 dimensions"});
+  }
 
   // What says the same as the architecture, or nothing, is welcome.
   for (const Json& config :
        {moss("rope_theta", 10000), moss("rope_theta", nullptr), moss("rope_scaling", nullptr),
-        moss("rope_parameters", {{"rope_type", "default"}, {"rope_theta", 10000.0}})}) {
+        moss("rope_parameters", {{"rope_type", "default"}, {"rope_theta", 10000.0}}),
+        moss("rope_parameters", {{"rope_type", nullptr}, {"type", nullptr}}),
+        moss("rope_parameters", part(0.5))}) {
     const auto params = ReadHyperParams(SpecNamed("moss"), config.dump());
     EXPECT_TRUE(params.ok()) << params.status();
   }
-  for (const Json& config : {llama("rope_theta", 5e5), llama("partial_rotary_factor", 1.0)}) {
+  for (const Json& config : {llama("rope_theta", 5e5), llama("partial_rotary_factor", 1.0),
+                             llama("rope_parameters", part(1.0))}) {
     const auto params = ReadHyperParams(SpecNamed("llama"), config.dump());
     EXPECT_TRUE(params.ok()) << params.status();
   }
+}
+
+// A family that has such a key reads it in both places.
+TEST(HostileConfig, AFamilyThatRotatesAPartReadsRopeParameters) {
+  ArchSpec spec = SpecNamed("llama");
+  spec.keys.rotary_fraction = "partial_rotary_factor";
+  const auto rotated = [&spec](const std::function<void(Json&)>& change) {
+    const auto params = ReadHyperParams(spec, With(TinyLlama(), change).dump());
+    EXPECT_TRUE(params.ok()) << params.status();
+    return params.ok() ? params->rotary_dim : -1;
+  };
+  EXPECT_EQ(rotated([](Json&) {}), 8);
+  EXPECT_EQ(rotated([](Json& c) { c["partial_rotary_factor"] = 0.25; }), 2);
+  EXPECT_EQ(rotated([](Json& c) { c["rope_parameters"] = {{"partial_rotary_factor", 0.5}}; }), 4);
 }
 
 // Views may claim any size (torch's expand), so no sum of sizes may wrap.
