@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <array>
+#include <charconv>
 
 #include "base/cat.h"
 #include "base/status.h"
@@ -43,6 +45,13 @@ absl::StatusOr<std::vector<float>> Probe(const Model& model) {
   return probe;
 }
 
+// The shortest digits that give this very value again, in any locale.
+std::string Exact(double value) {
+  std::array<char, 32> text;
+  const auto end = std::to_chars(text.data(), text.data() + text.size(), value).ptr;
+  return {text.data(), end};
+}
+
 }  // namespace
 
 std::string Model::shape_text() const {
@@ -51,9 +60,9 @@ std::string Model::shape_text() const {
   return Cat("architecture=", p.architecture, " vocab=", p.vocab, " hidden=", p.hidden,
              " layers=", p.layers, " heads=", p.heads, " kv_heads=", p.kv_heads,
              " head_dim=", p.head_dim, " inner=", p.inner, " max_positions=", p.max_positions,
-             " rotary_dim=", p.rotary_dim, " rope_theta=", p.rope_theta, " norm_eps=", p.norm_eps,
-             " residual=", ResidualName(p.residual), " activation=", ActivationName(p.activation),
-             " tied_head=", p.tied_head);
+             " rotary_dim=", p.rotary_dim, " rope_theta=", Exact(p.rope_theta),
+             " norm_eps=", Exact(p.norm_eps), " residual=", ResidualName(p.residual),
+             " activation=", ActivationName(p.activation), " tied_head=", p.tied_head);
 }
 
 absl::StatusOr<const Fingerprint*> Model::fingerprint() const {
