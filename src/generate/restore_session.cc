@@ -2,6 +2,7 @@
 #include <cmath>
 #include <filesystem>
 #include <new>
+#include <system_error>
 #include <vector>
 
 #include "base/checksum.h"
@@ -166,9 +167,12 @@ absl::Status CheckWeights(const Source& source, std::span<const float> saved, co
   for (std::size_t i = 0; i < ours.size(); ++i) {
     if (same(saved[i], ours[i])) continue;
     return absl::InvalidArgumentError(
-        Cat(source.name, ": was saved by a model of the same shape with other weights: value ", i,
-            " of what a model makes of some fixed tokens is ", saved[i], " there and ", ours[i],
-            " here; load the checkpoint that the session belongs to"));
+        Cat(source.name,
+            ": was saved by a model of the same shape with other weights, or by a version of "
+            "mossrt whose numerics differ: value ",
+            i, " of what a model makes of some fixed tokens is ", saved[i], " there and ", ours[i],
+            " here; load the checkpoint that the session belongs to, or save it anew with this "
+            "version"));
   }
   return absl::OkStatus();
 }
@@ -251,6 +255,47 @@ absl::Status ReadRows(PieceReader* in, std::int64_t tokens, KvCache* kv) {
   return absl::OkStatus();
 }
 
+// Says what a path leads to if that is no file. A ByteSource would do so too, but for checkpoints.
+absl::Status CheckPath(const std::string& path) {
+  namespace fs = std::filesystem;
+  constexpr std::string_view expected = "expected a file that a session was saved to, found ";
+  if (path.empty() || path.find('\0') != std::string::npos) {
+    return absl::InvalidArgumentError(Cat("the path of a saved session: ", expected,
+                                          path.empty() ? "an empty text" : "a zero byte",
+                                          "; give the path of such a file"));
+  }
+  const auto refuse = [&](const auto&... pieces) {
+    return absl::InvalidArgumentError(Cat(path, ": ", expected, pieces...));
+  };
+  const fs::path whole(path);
+  std::error_code error;
+  const fs::file_type type = fs::status(whole, error).type();
+  if (type == fs::file_type::regular) return absl::OkStatus();
+  if (type == fs::file_type::directory) {
+    return refuse("a directory; give the path of a file in it");
+  }
+  if (type == fs::file_type::not_found) {
+    if (path.ends_with('/')) {
+      return refuse("a name that ends in '/', as those of directories do; write it without");
+    }
+    const std::string folder = whole.parent_path().string();
+    if (fs::exists(folder, error) && !fs::is_directory(folder, error)) {
+      return refuse("that ", folder, " is a file and no directory; correct the path");
+    }
+    const bool link = fs::is_symlink(fs::symlink_status(whole, error));
+    return absl::NotFoundError(
+        Cat(path, ": ", expected,
+            link ? "a symbolic link to a file that does not exist; give the path of the file itself"
+                 : "no such file; correct the path, or save the session again"));
+  }
+  if (type != fs::file_type::none) return refuse("a device, pipe or socket; give another path");
+  const bool denied = error == std::errc::permission_denied;
+  return absl::Status(
+      denied ? absl::StatusCode::kPermissionDenied : absl::StatusCode::kInvalidArgument,
+      Cat(path, ": ", expected, "a path that leads nowhere (", error.message(), "); ",
+          denied ? "change the permissions of its directories" : "correct the path"));
+}
+
 }  // namespace
 
 // Inside of Session, so that it may fill one.
@@ -309,6 +354,7 @@ struct Session::Restorer {
 
 absl::StatusOr<std::unique_ptr<Session>> Session::Restore(const Model& model,
                                                           const std::string& path) {
+  MOSSRT_RETURN_IF_ERROR(CheckPath(path));
   const std::filesystem::path whole(path);
   const std::string folder = whole.has_parent_path() ? whole.parent_path().string() : ".";
   const std::string file = whole.filename().string();

@@ -13,6 +13,8 @@
 namespace mossrt::runtime {
 
 inline constexpr std::string_view kSavedMagic = "\x8BMOSSSN\n";
+// Of the layout, and of what mossrt computes: where tests/data/golden_bits.json gets new bits,
+// older sessions cannot go on to the bit, and this becomes another number.
 inline constexpr std::uint32_t kSavedVersion = 1;
 inline constexpr std::array<DType, 3> kSavedDTypes = {DType::kF32, DType::kBF16, DType::kI8};
 inline constexpr std::size_t kSavedSum = 8;

@@ -1,4 +1,6 @@
 // Sessions that were saved and restored go on as if nothing had been.
+#include <sys/stat.h>
+
 #include <filesystem>
 #include <fstream>
 
@@ -316,12 +318,49 @@ TEST_F(SavedFile, WhatCannotBeReadSaysWhy) {
     return restored.status().code();
   };
   EXPECT_EQ(code(File("absent"), File("absent")), absl::StatusCode::kNotFound);
-  EXPECT_FALSE(Session::Restore(TheModel(), folder_).ok());
-  EXPECT_FALSE(Session::Restore(TheModel(), "").ok());
+  EXPECT_EQ(code(File("absent"), "no such file; correct the path"), absl::StatusCode::kNotFound);
   std::ofstream(File("empty")).flush();
   EXPECT_EQ(code(File("empty"), "0 bytes"), absl::StatusCode::kDataLoss);
   std::ofstream(File("text")) << std::string(500, 'x');
   EXPECT_EQ(code(File("text"), "no saved session"), absl::StatusCode::kDataLoss);
+}
+
+TEST_F(SavedFile, APathThatLeadsToNoFileIsExplained) {
+  std::ofstream(File("text")) << "mine";
+  fs::create_symlink(File("absent"), File("link"));
+  fs::create_symlink(File("loop"), File("loop"));
+  ASSERT_EQ(mkfifo(File("pipe").c_str(), 0600), 0);
+  constexpr auto invalid = absl::StatusCode::kInvalidArgument;
+  const struct {
+    std::string path;
+    absl::StatusCode code;
+    std::string found, cure;
+  } cases[] = {
+      {"", invalid, "an empty text", "give the path"},
+      {std::string("a\0b", 3), invalid, "a zero byte", "give the path"},
+      {folder_, invalid, "a directory", "a file in it"},
+      {folder_ + "/", invalid, "a directory", "a file in it"},
+      {File("text/"), invalid, "ends in '/'", "without"},
+      {File("absent/"), invalid, "ends in '/'", "without"},
+      {File("text/s"), invalid, File("text") + " is a file and no directory", "correct the path"},
+      {File("none/s"), absl::StatusCode::kNotFound, "no such file", "save the session again"},
+      {File("link"), absl::StatusCode::kNotFound, "a symbolic link", "the file itself"},
+      {File("pipe"), invalid, "a device, pipe or socket", "another path"},
+      {File("loop"), invalid, "symbolic links", "correct the path"},
+      {File(std::string(300, 'x')), invalid, "too long", "correct the path"},
+  };
+  for (const auto& [path, code, found, cure] : cases) {
+    const absl::Status status = Session::Restore(TheModel(), path).status();
+    EXPECT_EQ(status.code(), code) << status;
+    const std::string text(status.message());
+    const std::string named = path.find('\0') == std::string::npos ? path : "";
+    for (const std::string& part :
+         {named, std::string("expected a file that a session was saved to, found"), found, cure}) {
+      EXPECT_NE(text.find(part), std::string::npos) << "no \"" << part << "\" in: " << text;
+    }
+    EXPECT_EQ(text.find("checkpoint"), std::string::npos) << text;
+    EXPECT_EQ(text.find("config.json"), std::string::npos) << text;
+  }
 }
 
 }  // namespace
