@@ -2,6 +2,7 @@
 
 #include "base/math.h"
 #include "mossrt/runtime/kernel_table.h"
+#include "ops/elementwise.h"
 
 namespace mossrt::runtime {
 

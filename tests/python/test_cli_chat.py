@@ -360,6 +360,21 @@ def test_files_of_json_are_named(
     assert "char " not in err
 
 
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        pytest.param('{"a": ' + "1" * 5000 + "}", "4300 digits", id="digits"),
+        pytest.param("[" * 100_000, "recursion", id="brackets"),
+    ],
+)
+def test_json_that_python_refuses_is_named(tmp_path: Path, content: str, part: str) -> None:
+    file = tmp_path / "given.json"
+    file.write_text(content)
+    err = run("chat", TRAINED, "--profile", file, stdin="Hello!", code=2)[1]
+    for text in [str(file), part, "docs/conversation.md"]:
+        assert text in err
+
+
 def test_input_that_is_no_utf8() -> None:
     assert "line 2 of the input is not UTF-8" in run(*GREEDY, stdin=b"Hello!\na\xff\n", code=2)[1]
     run("chat", "nowhere", stdin="Hello!", code=3)

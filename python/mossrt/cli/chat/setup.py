@@ -108,6 +108,13 @@ def read_profile(given: str | None) -> ProfileLike:
         common.fail(f"{given}: {error.strerror}; {cure}", common.USAGE)
     except UnicodeDecodeError as error:
         common.fail(f"{given}, byte {error.start}: expected UTF-8; {cure}", common.USAGE)
+    except (ValueError, RecursionError) as error:  # digits and brackets that Python refuses
+        why = str(error).partition(";")[0]
+        common.fail(
+            f"{given}: expected JSON that Python reads, found too long a number or too many "
+            f"brackets ({why[:1].lower()}{why[1:]}); {cure}",
+            common.USAGE,
+        )
     if not isinstance(found, dict):
         common.fail(
             f"{given}: expected a JSON object, found {json.dumps(found)[:60]}; {cure}", common.USAGE
