@@ -37,10 +37,7 @@ absl::Status CannotBeSaved(const GemmBackend& backend) {
 
 absl::Status GemmBackend::MakeAndPrepare(ConstMatrix x, int kind, PreparedInput* out,
                                          ThreadTeam& team, MakeRows make) {
-  team.ForEachThread([&](int thread, int threads) {
-    const Range range = SplitRange(x.rows, thread, threads);
-    if (range.begin < range.end) make(range.begin, range.end);
-  });
+  ForRows(x.rows, team, make);
   return Prepare(x, kind, out, team);
 }
 

@@ -193,7 +193,7 @@ void Unpack(std::span<const std::uint8_t> words, std::int64_t rows, std::int64_t
         if constexpr (kBits == 4) {
           for (; i + 4 <= n; i += 4) {
             const std::int64_t column = columns[begin + i].column;
-            if (columns[begin + i + 3].column != column + 3) break;
+            if (columns[begin + i + 3].column != column + 3) break;  // they ascend
             SpreadNibbles(&words[static_cast<std::size_t>(4 * (line + column))],
                           [&](std::size_t j) { return &tile[i + j][r * kFields]; });
           }

@@ -2,7 +2,6 @@
 
 #include "base/math.h"
 #include "mossrt/runtime/kernel_table.h"
-#include "ops/elementwise.h"
 
 namespace mossrt::runtime {
 

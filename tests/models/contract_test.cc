@@ -1,5 +1,6 @@
 // Contract 1: the bits of a sequence's logits depend on checkpoint, tokens and numeric settings
 // only.
+#include "gpt_neox_spec.h"
 #include "reference_model.h"
 
 namespace mossrt::runtime {
@@ -16,7 +17,7 @@ constexpr std::size_t kTokens = 530;  // over two KV blocks, ending within a thi
 std::vector<float> AllLogits(const Model& model, const ReferenceModel& reference,
                              const std::vector<std::size_t>& chunks, const HookSet* hooks = nullptr,
                              DType kv = DType::kF32) {
-  Sequence sequence(model, 512, kv);
+  Sequence sequence(model, static_cast<std::int64_t>(kTokens), kv);
   std::size_t at = 0;
   for (std::size_t i = 0; at < kTokens; ++i) {
     const std::size_t n = std::min(chunks[i % chunks.size()], kTokens - at);
@@ -76,6 +77,48 @@ TEST_P(ContractTest, HooksThatOnlyReadChangeNoBit) {
   }
 }
 
+class EachBlockTest : public ContractTest {
+ protected:
+  static void SetUpTestSuite() { ASSERT_TRUE(RegisterArchitecture(GptNeoxSpec()).ok()); }
+};
+
+// Where nobody looks, sums and norms are made inside the regions that prepare inputs; one hook
+// takes just its own point out of them.
+TEST_P(EachBlockTest, AHookAtOnePointAloneChangesNoBit) {
+  const ReferenceModel reference(GetParam());
+  for (const std::string dtype : {"float32", "int8"}) {
+    const auto model = reference.Load({.dtype = dtype});
+    ASSERT_NE(model, nullptr) << dtype;
+    const std::vector<float> want = AllLogits(*model, reference, {300});
+    for (int p = 0; p < kHookPoints; ++p) {
+      const auto point = static_cast<HookPoint>(p);
+      HookSet hooks;
+      int calls = 0;
+      hooks.Add(point, HookSet::kAllLayers, [&calls](const HookCall&) {
+        ++calls;
+        return absl::OkStatus();
+      });
+      ExpectSameBits(want, AllLogits(*model, reference, {300}, &hooks),
+                     std::string(HookName(point)) + ", " + dtype);
+      EXPECT_GT(calls, 0) << HookName(point);
+    }
+  }
+}
+
+TEST_P(EachBlockTest, ALastLayerOfTheWantedRowAloneChangesNoBit) {
+  const ReferenceModel reference(GetParam());
+  for (const std::string dtype : {"float32", "int8"}) {
+    const auto model = reference.Load({.dtype = dtype});
+    ASSERT_NE(model, nullptr) << dtype;
+    const std::vector<float> all = AllLogits(*model, reference, {kTokens});
+    Sequence last(*model, kTokens);
+    ASSERT_TRUE(
+        last.Feed(std::span(reference.ids).first(kTokens), SequenceInput::Rows::kLast).ok());
+    ASSERT_EQ(last.logits.size(), static_cast<std::size_t>(model->params().vocab));
+    ExpectSameBits({all.end() - model->params().vocab, all.end()}, last.logits, dtype);
+  }
+}
+
 TEST_P(ContractTest, SequencesBesideItChangeNoBit) {
   const ReferenceModel reference(GetParam());
   for (const std::string dtype : kDTypes) {
@@ -120,7 +163,7 @@ void ExpectRewindsAndForksChangeNoBit(const Model& model, const ReferenceModel& 
   const std::vector<float> all = AllLogits(model, reference, {512}, nullptr, kv);
   const auto vocab = static_cast<std::size_t>(model.params().vocab);
   for (const std::size_t cut : std::initializer_list<std::size_t>{1, 255, 256, 257, 300}) {
-    Sequence sequence(model, 512, kv);
+    Sequence sequence(model, static_cast<std::int64_t>(kTokens), kv);
     ASSERT_TRUE(sequence.Feed(ids.first(cut), SequenceInput::Rows::kNone).ok());
     ASSERT_TRUE(sequence.Feed(ids.subspan(1000, 90), SequenceInput::Rows::kNone).ok());
     sequence.kv().Rewind(static_cast<std::int64_t>(cut));
@@ -218,6 +261,10 @@ TEST_P(ContractTest, WantedRowsChangeNoBit) {
   EXPECT_EQ(positions, (std::vector<std::int64_t>{39, 1000}));
 }
 
+INSTANTIATE_TEST_SUITE_P(Models, EachBlockTest, testing::Values("moss", "llama", "gpt-neox"),
+                         [](const auto& info) {
+                           return info.param == "gpt-neox" ? "gpt_neox" : info.param;
+                         });
 INSTANTIATE_TEST_SUITE_P(Models, ContractTest, testing::Values("moss", "llama"),
                          [](const auto& info) { return info.param; });
 

@@ -48,6 +48,7 @@ class Backend {
   virtual void Prepare(ConstMatrix /*x*/, std::unique_ptr<Data>& /*prepared*/) {}
   // Without it the library keeps a float32 copy of every matrix.
   virtual bool ReadsRows() const { return false; }
+  // Called by several threads at once, and while a call of mossrt runs: it must not call back.
   virtual void ReadRow(const Data& /*packed*/, std::size_t /*row*/, float* /*out*/) {}
 };
 

@@ -154,7 +154,7 @@ class GemmBackend {
   virtual absl::StatusOr<std::unique_ptr<PackedWeight>> TakeUp(SavedWeight saved,
                                                                std::span<const std::byte> bytes);
   // One row of the matrix as float32 [cols]: embedding lookups in a tied head, reading weights
-  // back.
+  // back. Many threads at once.
   virtual void ReadRow(const PackedWeight& weight, std::int64_t row, float* out) const = 0;
 
   // Weights of equal kind read one PreparedInput.

@@ -47,4 +47,18 @@ constexpr Range SplitRange(std::int64_t count, int t, int n) {
   return {count * t / n, count * (t + 1) / n};
 }
 
+// Calls f(first, end) with a split of [0, rows) over the team; on the calling thread alone if one
+// row is all there is.
+template <typename F>
+void ForRows(std::int64_t rows, ThreadTeam& team, F&& f) {
+  if (rows <= 1) {
+    if (rows == 1) f(std::int64_t{0}, std::int64_t{1});
+    return;
+  }
+  team.ForEachThread([&](int thread, int threads) {
+    const Range range = SplitRange(rows, thread, threads);
+    if (range.begin < range.end) f(range.begin, range.end);
+  });
+}
+
 }  // namespace mossrt::runtime
