@@ -170,8 +170,8 @@ int Run(const std::string& directory, const LoadOptions& options, std::string_vi
     const std::uint64_t allocations_before = allocations.load();
     start = Now();
     for (int i = 0; i < decode; ++i) {
-      if (absl::Status s = forward(std::span(ids).subspan(static_cast<std::size_t>(i), 1)); !s.ok())
-        return Fail(s);
+      const std::size_t at = static_cast<std::size_t>(i) % ids.size();
+      if (absl::Status s = forward(std::span(ids).subspan(at, 1)); !s.ok()) return Fail(s);
     }
     const double decode_seconds = Now() - start;
     loop_allocations = allocations.load() - allocations_before;

@@ -14,7 +14,6 @@ struct PairWeights {
   using Factor = U32x16;
   static constexpr int64_t kLineK = 2;
   static constexpr int64_t kLineX = 1;
-  static constexpr int kFarBytes = 0;
   static Weight Get(const char* line, int64_t) { return LoadBits(line); }
   static Factor Broadcast(const X* x) { return SetBits(*x); }
   static F32x16 Step(Weight w, Factor x, F32x16 sum) { return PairMulAdd(w, x, sum); }

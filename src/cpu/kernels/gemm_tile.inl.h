@@ -7,8 +7,7 @@
 namespace mossrt::cpu::MOSSRT_ISA {
 
 // How one weight format is read. A panel is a stream of 64-byte lines; a line holds kLineK
-// successive k and meets kLineX entries of the packed input. kFarBytes: how far ahead a single row
-// of one panel calls its lines into the second cache, 0: kPrefetchBytes, into the first. Odd reads
+// successive k and meets kLineX entries of the packed input. Odd reads
 // a last line of which only the first k count.
 struct F32Weights {
   using Odd = F32Weights;
@@ -17,7 +16,6 @@ struct F32Weights {
   using Factor = F32x16;
   static constexpr int64_t kLineK = 1;
   static constexpr int64_t kLineX = 1;
-  static constexpr int kFarBytes = 0;
   static Weight Get(const char* line, int64_t) {
     return LoadAligned(reinterpret_cast<const float*>(line));
   }
@@ -27,10 +25,6 @@ struct F32Weights {
 
 struct F16Weights : F32Weights {
   using Odd = F16Weights;
-  // Two steps of the chain take about as long as their line on the bus, so what memory is late
-  // must be waited for in the second cache: a single row has 92 % of the probe with this, 82 %
-  // with the near distance. Others lose: float32 has 98 % near and 72 % far, several rows as well.
-  static constexpr int kFarBytes = 65536;
   static constexpr int64_t kLineK = 2;
   static constexpr int64_t kLineX = 2;
   static Weight Get(const char* line, int64_t k) {
@@ -115,8 +109,8 @@ template <class Format, int P, int R>
 #pragma GCC unroll 4
       for (int p = 0; p < P; ++p) {
         const char* at = line + static_cast<std::size_t>(p) * w_panel_bytes;
-        if constexpr (Format::kFarBytes > 0 && R == 1 && P == 1) {
-          PrefetchFar(at + Format::kFarBytes);
+        if constexpr (R == 1) {
+          PrefetchFar(at + kRowPrefetchBytes);
         } else {
           Prefetch(at + kPrefetchBytes);
         }

@@ -11,6 +11,7 @@ inline constexpr int kGemmPanels = 1;  // 12 accumulators, 2 weights, a factor: 
 inline constexpr int kGemmRows = 6;
 inline constexpr int kGemvPanels = 2;
 inline constexpr int kPrefetchBytes = 4096;
+inline constexpr int kRowPrefetchBytes = 1024;
 inline constexpr int kIntPanels = 1;  // 8 accumulators, 4 halves of weights, a factor's two
 inline constexpr int kIntRows = 4;
 inline constexpr int kIntRowsOwn = 4;

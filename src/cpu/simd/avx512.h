@@ -12,6 +12,7 @@ inline constexpr int kGemmRows = 12;
 // One stream reaches 96 to 103 % of the bandwidth probe in f32 and bf16, two 75 to 94.
 inline constexpr int kGemvPanels = 1;
 inline constexpr int kPrefetchBytes = 4096;
+inline constexpr int kRowPrefetchBytes = 1024;
 inline constexpr int kIntPanels = 2;
 #if defined(__AVX512VNNI__)
 inline constexpr int kIntRows = 6;             // 12 accumulators, 12 chains, 2 weights, a factor

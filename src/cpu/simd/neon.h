@@ -11,6 +11,7 @@ inline constexpr int kGemmPanels = 1;  // 16 accumulators, 4 weights, a factor: 
 inline constexpr int kGemmRows = 4;
 inline constexpr int kGemvPanels = 2;
 inline constexpr int kPrefetchBytes = 0;
+inline constexpr int kRowPrefetchBytes = 0;
 inline constexpr int kIntPanels = 1;  // 16 accumulators, 4 weights, a factor
 inline constexpr int kIntRows = 4;
 inline constexpr int kIntRowsOwn = 4;

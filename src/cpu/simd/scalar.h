@@ -12,6 +12,7 @@ inline constexpr int kGemmPanels = 1;  // panels and rows of the register tile o
 inline constexpr int kGemmRows = 1;
 inline constexpr int kGemvPanels = 1;  // panels in flight where m = 1
 inline constexpr int kPrefetchBytes = 0;
+inline constexpr int kRowPrefetchBytes = 0;
 inline constexpr int kIntPanels = 1;  // the register tile of integer products
 inline constexpr int kIntRows = 1;
 inline constexpr int kIntRowsOwn = 1;  // and where the rows are so few that memory is waited for
