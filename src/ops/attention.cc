@@ -17,15 +17,30 @@ constexpr std::int64_t kTaskRows = 48;
 
 std::int64_t RoundUp(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
 
+// Softmax over some positions: rows of sums of values weighted by exp(score - max), and per row the
+// greatest score and the sum of the weights.
+struct Partial {
+  float *out, *max, *sum;
+
+  static std::int64_t Floats(std::int64_t rows, std::int64_t cols) { return rows * (cols + 2); }
+  static Partial At(float* floats, std::int64_t rows, std::int64_t cols) {
+    return {.out = floats, .max = floats + rows * cols, .sum = floats + rows * (cols + 1)};
+  }
+};
+
 struct Buffers {
-  float *q, *packed, *scores, *partial, *out;
-  float *max, *sum, *block_max, *block_sum;  // per row
+  float *q, *packed, *scores;
+  Partial block, merged;
+  float* shared;  // of all threads together: partials of tasks that are cut into blocks
   void* gemm;
 
   static std::int64_t Rows(const AttentionShape& s) {
     return std::max(kTaskRows, s.heads / s.kv_heads);
   }
   static std::int64_t Cols(const AttentionShape& s) { return RoundUp(s.head_dim, kPanelRows); }
+  static std::int64_t SharedFloats(const AttentionShape& s) {
+    return 2 * Partial::Floats(Rows(s), Cols(s));
+  }
 
   // Lays the buffers out from `base` and returns the end.
   std::uintptr_t Place(const AttentionShape& s, std::uintptr_t base) {
@@ -39,12 +54,9 @@ struct Buffers {
     q = take(rows * s.head_dim);
     packed = take(rows * std::max(s.block_tokens, s.head_dim));
     scores = take(rows * s.block_tokens);
-    partial = take(rows * cols);
-    out = take(rows * cols);
-    max = take(rows);
-    sum = take(rows);
-    block_max = take(rows);
-    block_sum = take(rows);
+    block = Partial::At(take(Partial::Floats(rows, cols)), rows, cols);
+    merged = Partial::At(take(Partial::Floats(rows, cols)), rows, cols);
+    shared = take(SharedFloats(s));
     gemm = take(static_cast<std::int64_t>(cpu::kGemmScratchBytes / sizeof(float)));
     return base;
   }
@@ -118,43 +130,38 @@ class Task {
         cols_(Buffers::Cols(shape)) {}
 
   // Tokens [first, first + tokens) of the sequence, all query heads of key/value head `head`.
-  void Run(const AttentionSequence& sequence, std::int64_t head, std::int64_t first,
-           std::int64_t tokens, ConstMatrix q, Matrix out) {
-    const std::int64_t d = shape_.head_dim, rows = tokens * group_;
-    for (std::int64_t r = 0; r < rows; ++r) {
+  void Begin(const AttentionSequence& sequence, std::int64_t head, std::int64_t first,
+             std::int64_t tokens) {
+    sequence_ = &sequence;
+    head_ = head;
+    first_ = first;
+    rows_ = tokens * group_;
+    first_count_ = sequence.first_position + first + 1;
+    blocks_ = (first_count_ + tokens - 1 + shape_.block_tokens - 1) / shape_.block_tokens;
+  }
+  std::int64_t rows() const { return rows_; }
+  std::int64_t blocks() const { return blocks_; }
+
+  void LoadQueries(ConstMatrix q) {
+    const std::int64_t d = shape_.head_dim;
+    for (std::int64_t r = 0; r < rows_; ++r) {
       const float* from =
-          q.Row(sequence.first_row + first + r / group_) + (head * group_ + r % group_) * d;
+          q.Row(sequence_->first_row + first_ + r / group_) + (head_ * group_ + r % group_) * d;
       std::copy_n(from, d, b_.q + r * d);
-    }
-    const std::int64_t first_count =
-        sequence.first_position + first + 1;  // positions the first token sees
-    const std::int64_t last_count = first_count + tokens - 1;
-    const std::int64_t blocks = (last_count + shape_.block_tokens - 1) / shape_.block_tokens;
-    for (std::int64_t block = 0; block < blocks; ++block) {
-      // Rows of tokens that see nothing of this block come first; they are skipped.
-      const std::int64_t start = block * shape_.block_tokens;
-      const std::int64_t skipped = std::max<std::int64_t>(0, start + 1 - first_count);
-      RunBlock(sequence, head, block, skipped * group_, rows, first_count - start);
-    }
-    for (std::int64_t r = 0; r < rows; ++r) {
-      float* to =
-          out.Row(sequence.first_row + first + r / group_) + (head * group_ + r % group_) * d;
-      kernels_.divide(b_.out + r * cols_, b_.sum[r], d, to);
     }
   }
 
- private:
-  // Rows [begin, rows); the token of row 0 sees `count0` positions counted from the start of this
-  // block.
-  void RunBlock(const AttentionSequence& sequence, std::int64_t head, std::int64_t block,
-                std::int64_t begin, std::int64_t rows, std::int64_t count0) {
-    const std::int64_t d = shape_.head_dim, n = shape_.block_tokens, m = rows - begin;
+  // Rows of tokens that see nothing of a block come first; they are skipped, and no rows of `to`.
+  void RunBlock(std::int64_t block, const Partial& to) {
+    const std::int64_t d = shape_.head_dim, n = shape_.block_tokens;
+    const std::int64_t begin = Skipped(block), m = rows_ - begin;
+    const std::int64_t count0 = first_count_ - block * n;  // what row 0 sees from this block on
     const auto count = [&](std::int64_t r) { return std::min(n, count0 + (begin + r) / group_); };
     const std::int64_t most = count(m - 1), panels = (most + kPanelRows - 1) / kPanelRows;
     const auto panel_bytes =
         static_cast<std::size_t>(products_.key_depth(d) * kPanelRows * products_.element_bytes());
-    const std::byte* keys = sequence.keys(sequence.cache, block, layer_, head);
-    const std::byte* values = sequence.values(sequence.cache, block, layer_, head);
+    const std::byte* keys = sequence_->keys(sequence_->cache, block, layer_, head_);
+    const std::byte* values = sequence_->values(sequence_->cache, block, layer_, head_);
     float* weights = b_.scores + begin * n;
     products_.Multiply(b_.q + begin * d, d, m, d, keys, panel_bytes, panels, weights, n, false,
                        b_.packed, b_.gemm);
@@ -165,30 +172,64 @@ class Task {
     for (std::int64_t i = 0; i < m; ++i) {
       float* row = weights + i * n;
       kernels_.softmax_partial(row, count(i), shape_.scale, bytes ? key_scales : nullptr,
-                               bytes ? value_scales : nullptr, &b_.block_max[i], &b_.block_sum[i]);
+                               bytes ? value_scales : nullptr, &to.max[i], &to.sum[i]);
     }
     if (bytes) {
-      AddValuesOfBytes(values, m, panels * kPanelRows, count, weights);
+      AddValuesOfBytes(values, m, panels * kPanelRows, count, weights, to.out);
     } else {
-      AddValues(values, m, count, weights);
+      AddValues(values, m, count, weights, to.out);
     }
-    for (std::int64_t i = 0; i < m; ++i)
-      Merge(block, begin + i, b_.partial + i * cols_, b_.block_max[i], b_.block_sum[i]);
+  }
+
+  // Adds what RunBlock left in `from`; blocks come in order.
+  void Merge(std::int64_t block, const Partial& from, const Partial& merged) {
+    const std::int64_t begin = Skipped(block);
+    for (std::int64_t row = begin; row < rows_; ++row) {
+      const float* partial = from.out + (row - begin) * cols_;
+      const float max = from.max[row - begin], sum = from.sum[row - begin];
+      float* out = merged.out + row * cols_;
+      if (block == 0) {
+        std::copy_n(partial, cols_, out);
+        merged.max[row] = max;
+        merged.sum[row] = sum;
+        continue;
+      }
+      float weight[2] = {merged.max[row], max};  // becomes exp(old - both), exp(new - both)
+      float both, total;
+      kernels_.softmax_partial(weight, 2, 1.0f, nullptr, nullptr, &both, &total);
+      kernels_.scale_add(partial, weight[1], cols_, weight[0], out);
+      merged.sum[row] = merged.sum[row] * weight[0] + sum * weight[1];
+      merged.max[row] = both;
+    }
+  }
+
+  void Store(const Partial& merged, Matrix out) {
+    const std::int64_t d = shape_.head_dim;
+    for (std::int64_t r = 0; r < rows_; ++r) {
+      float* to =
+          out.Row(sequence_->first_row + first_ + r / group_) + (head_ * group_ + r % group_) * d;
+      kernels_.divide(merged.out + r * cols_, merged.sum[r], d, to);
+    }
+  }
+
+ private:
+  std::int64_t Skipped(std::int64_t block) const {
+    return std::max<std::int64_t>(0, block * shape_.block_tokens + 1 - first_count_) * group_;
   }
 
   // All rows share the positions that the first of them sees; the rows of each token finish the
   // rest, in the same chain.
   template <typename Count>
-  void AddValues(const std::byte* values, std::int64_t m, const Count& count,
-                 const float* weights) {
+  void AddValues(const std::byte* values, std::int64_t m, const Count& count, const float* weights,
+                 float* out) {
     const std::int64_t n = shape_.block_tokens, line = kPanelRows * products_.element_bytes();
     const std::int64_t common = count(0) / products_.depth() * products_.depth();
     const auto panel_bytes = static_cast<std::size_t>(n * line);
     const auto add = [&](std::int64_t first, std::int64_t rows, std::int64_t from,
                          std::int64_t positions) {
       products_.Multiply(weights + first * n + from, n, rows, positions, values + from * line,
-                         panel_bytes, cols_ / kPanelRows, b_.partial + first * cols_, cols_,
-                         from > 0, b_.packed, b_.gemm);
+                         panel_bytes, cols_ / kPanelRows, out + first * cols_, cols_, from > 0,
+                         b_.packed, b_.gemm);
     };
     add(0, m, 0, common);
     for (std::int64_t i = 0; i < m; i += group_) {
@@ -199,28 +240,12 @@ class Task {
   // Sums of integers are exact, so positions that a row may not see take part as zeros.
   template <typename Count>
   void AddValuesOfBytes(const std::byte* values, std::int64_t m, std::int64_t positions,
-                        const Count& count, float* weights) {
+                        const Count& count, float* weights, float* out) {
     const std::int64_t n = shape_.block_tokens;
     for (std::int64_t i = 0; i < m; ++i)
       std::fill_n(weights + i * n + count(i), positions - count(i), 0.0f);
     products_.Multiply(weights, n, m, positions, values, static_cast<std::size_t>(n * kPanelRows),
-                       cols_ / kPanelRows, b_.partial, cols_, false, b_.packed, b_.gemm);
-  }
-
-  void Merge(std::int64_t block, std::int64_t row, const float* partial, float max, float sum) {
-    float* out = b_.out + row * cols_;
-    if (block == 0) {
-      std::copy_n(partial, cols_, out);
-      b_.max[row] = max;
-      b_.sum[row] = sum;
-      return;
-    }
-    float weight[2] = {b_.max[row], max};  // becomes exp(old - merged), exp(new - merged)
-    float merged, total;
-    kernels_.softmax_partial(weight, 2, 1.0f, nullptr, nullptr, &merged, &total);
-    kernels_.scale_add(partial, weight[1], cols_, weight[0], out);
-    b_.sum[row] = b_.sum[row] * weight[0] + sum * weight[1];
-    b_.max[row] = merged;
+                       cols_ / kPanelRows, out, cols_, false, b_.packed, b_.gemm);
   }
 
   const AttentionShape& shape_;
@@ -229,6 +254,122 @@ class Task {
   const cpu::KernelTable& kernels_;
   CacheProducts products_;
   std::int64_t group_, cols_;
+  const AttentionSequence* sequence_ = nullptr;
+  std::int64_t head_ = 0, first_ = 0, rows_ = 0, blocks_ = 0;
+  std::int64_t first_count_ = 0;  // positions the first token sees
+};
+
+// Finds tasks by their number: tiles of a sequence's tokens by key/value heads, the longest rows
+// first, sequence after sequence.
+class Cursor {
+ public:
+  Cursor(const AttentionShape& shape, std::span<const AttentionSequence> sequences)
+      : heads_(shape.kv_heads),
+        tokens_(std::max<std::int64_t>(1, kTaskRows / (shape.heads / shape.kv_heads))),
+        sequences_(sequences) {}
+
+  std::int64_t TasksOf(const AttentionSequence& sequence) const {
+    return (sequence.rows + tokens_ - 1) / tokens_ * heads_;
+  }
+
+  // Numbers do not fall from call to call; false beyond the last.
+  bool Begin(std::int64_t number, Task& task) {
+    for (; !sequences_.empty(); sequences_ = sequences_.subspan(1)) {
+      const AttentionSequence& sequence = sequences_.front();
+      const std::int64_t tasks = TasksOf(sequence), n = number - before_;
+      if (n < tasks) {
+        const std::int64_t first = ((tasks - 1 - n) / heads_) * tokens_;
+        task.Begin(sequence, n % heads_, first, std::min(tokens_, sequence.rows - first));
+        return true;
+      }
+      before_ += tasks;
+    }
+    return false;
+  }
+
+ private:
+  std::int64_t heads_, tokens_, before_ = 0;
+  std::span<const AttentionSequence> sequences_;
+};
+
+Buffers BuffersOf(const AttentionShape& shape, std::byte* scratch, std::int64_t thread) {
+  Buffers buffers;
+  buffers.Place(shape, reinterpret_cast<std::uintptr_t>(scratch) +
+                           static_cast<std::size_t>(thread) * AttentionScratchBytes(shape));
+  return buffers;
+}
+
+// Tasks so few that threads would wait are dealt out block by block; their partials are merged in
+// the order in which one thread would make them.
+class ByBlocks {
+ public:
+  ByBlocks(const AttentionShape& shape, std::span<const AttentionSequence> sequences, int threads)
+      : shape_(shape), threads_(threads) {
+    const std::int64_t group = shape.heads / shape.kv_heads;
+    std::int64_t tokens = 0;
+    for (const AttentionSequence& sequence : sequences) {
+      tasks_ += Cursor(shape, sequences).TasksOf(sequence);
+      tokens = std::max(tokens, sequence.rows);
+      blocks_ =
+          std::max(blocks_, (sequence.first_position + sequence.rows + shape.block_tokens - 1) /
+                                shape.block_tokens);
+    }
+    rows_ = std::min(tokens * group, Buffers::Rows(shape));
+    slot_floats_ = RoundUp(Partial::Floats(rows_, Buffers::Cols(shape)), 16);
+    per_thread_ = Buffers::SharedFloats(shape) / slot_floats_;
+    if (tasks_ > 0) at_once_ = std::min(blocks_, per_thread_ * threads / tasks_ - 1);
+  }
+
+  // More than a tenth of the threads' time would be lost, and there is room for the partials.
+  bool PaysOff() const {
+    const std::int64_t rounds = (tasks_ + threads_ - 1) / threads_;
+    return rounds * threads_ * 10 > tasks_ * 11 && blocks_ > 1 && at_once_ > 1;
+  }
+
+  void Run(std::int64_t layer, std::span<const AttentionSequence> sequences, ConstMatrix q,
+           Matrix out, std::byte* scratch, ThreadTeam& team) const {
+    std::atomic<std::int64_t> next;
+    const auto for_each = [&](std::int64_t count, auto f) {  // f(number, cursor, task)
+      next.store(0, std::memory_order_relaxed);
+      team.ForEachThread([&](int thread, int) {
+        const Buffers buffers = BuffersOf(shape_, scratch, thread);
+        Task task(shape_, layer, buffers);
+        Cursor cursor(shape_, sequences);
+        const auto take = [&] { return next.fetch_add(1, std::memory_order_relaxed); };
+        for (std::int64_t number = take(); number < count; number = take()) {
+          f(number, cursor, task);
+        }
+      });
+    };
+    for (std::int64_t start = 0; start < blocks_; start += at_once_) {
+      for_each(tasks_ * at_once_, [&](std::int64_t number, Cursor& cursor, Task& task) {
+        const std::int64_t block = start + number % at_once_;
+        if (!cursor.Begin(number / at_once_, task) || block >= task.blocks()) return;
+        task.LoadQueries(q);
+        task.RunBlock(block, Slot(scratch, tasks_ + number));
+      });
+      for_each(tasks_, [&](std::int64_t number, Cursor& cursor, Task& task) {
+        if (!cursor.Begin(number, task) || start >= task.blocks()) return;
+        const Partial merged = Slot(scratch, number);
+        const std::int64_t end = std::min(start + at_once_, task.blocks());
+        for (std::int64_t block = start; block < end; ++block) {
+          task.Merge(block, Slot(scratch, tasks_ + number * at_once_ + block - start), merged);
+        }
+        if (end == task.blocks()) task.Store(merged, out);
+      });
+    }
+  }
+
+ private:
+  Partial Slot(std::byte* scratch, std::int64_t i) const {
+    float* shared = BuffersOf(shape_, scratch, i / per_thread_).shared;
+    return Partial::At(shared + i % per_thread_ * slot_floats_, rows_, Buffers::Cols(shape_));
+  }
+
+  const AttentionShape& shape_;
+  std::int64_t threads_, tasks_ = 0, blocks_ = 0, rows_ = 0;
+  std::int64_t slot_floats_ = 0, per_thread_ = 0;
+  std::int64_t at_once_ = 0;  // blocks of every task between two merges
 };
 
 }  // namespace
@@ -241,28 +382,20 @@ std::size_t AttentionScratchBytes(const AttentionShape& shape) {
 void Attention(const AttentionShape& shape, std::int64_t layer,
                std::span<const AttentionSequence> sequences, ConstMatrix q, Matrix out,
                std::byte* scratch, ThreadTeam& team) {
-  const std::size_t scratch_bytes = AttentionScratchBytes(shape);
-  const std::int64_t task_tokens =
-      std::max<std::int64_t>(1, kTaskRows / (shape.heads / shape.kv_heads));
+  const ByBlocks by_blocks(shape, sequences, team.size());
+  if (by_blocks.PaysOff()) return by_blocks.Run(layer, sequences, q, out, scratch, team);
   std::atomic<std::int64_t> next{0};
   team.ForEachThread([&](int thread, int) {
-    Buffers buffers;
-    buffers.Place(shape, reinterpret_cast<std::uintptr_t>(scratch) +
-                             static_cast<std::size_t>(thread) * scratch_bytes);
+    const Buffers buffers = BuffersOf(shape, scratch, thread);
     Task task(shape, layer, buffers);
-    std::int64_t index = 0;
-    std::int64_t mine = next.fetch_add(1, std::memory_order_relaxed);
-    for (const AttentionSequence& sequence : sequences) {
-      const std::int64_t tiles = (sequence.rows + task_tokens - 1) / task_tokens;
-      const std::int64_t tasks = tiles * shape.kv_heads;
-      for (; mine < index + tasks; mine = next.fetch_add(1, std::memory_order_relaxed)) {
-        const std::int64_t tile =
-            tiles - 1 - (mine - index) / shape.kv_heads;  // the longest rows first
-        const std::int64_t head = (mine - index) % shape.kv_heads;
-        const std::int64_t first = tile * task_tokens;
-        task.Run(sequence, head, first, std::min(task_tokens, sequence.rows - first), q, out);
+    Cursor cursor(shape, sequences);
+    while (cursor.Begin(next.fetch_add(1, std::memory_order_relaxed), task)) {
+      task.LoadQueries(q);
+      for (std::int64_t block = 0; block < task.blocks(); ++block) {
+        task.RunBlock(block, buffers.block);
+        task.Merge(block, buffers.block, buffers.merged);
       }
-      index += tasks;
+      task.Store(buffers.merged, out);
     }
   });
 }
