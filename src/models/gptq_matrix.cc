@@ -87,6 +87,11 @@ struct GptqMatrix::Segment {
   std::span<const Column> columns;
   std::int64_t first() const { return columns.front().column; }
   std::int64_t width() const { return columns.back().column - first() + 1; }
+  // Are they rows [0, count) of the slab as they stand?
+  bool Whole(std::int64_t count) const {
+    const auto stands = [this](const Column& c) { return c.column - first() == c.row; };
+    return width() == count && std::all_of(columns.begin(), columns.end(), stands);
+  }
   // Rows of `row_bytes` that fill a block.
   static std::int64_t RowsAtOnce(std::int64_t rows, std::int64_t row_bytes) {
     return std::clamp<std::int64_t>(kBlockBytes / row_bytes, 1, rows);
@@ -113,10 +118,13 @@ GptqMatrix::GptqMatrix(const Checkpoint& checkpoint, const GptqTensors& tensors,
 absl::Status GptqMatrix::ReadIntegers(std::int64_t first, std::int64_t count,
                                       const IntegerRows& out) const {
   const auto n = static_cast<std::size_t>(count),
-             groups = static_cast<std::size_t>(tensors_.groups);
+             groups = static_cast<std::size_t>(tensors_.groups),
+             inputs = static_cast<std::size_t>(tensors_.inputs),
+             fields = static_cast<std::size_t>(32 / tensors_.bits);
   if (first < 0 || count < 0 || first > rows_ - count ||
-      out.q.size() != n * static_cast<std::size_t>(tensors_.inputs) ||
-      out.scales.size() != n * groups || out.zeros.size() != n * groups) {
+      out.q.size() + out.words.size() * fields != n * inputs ||
+      (!out.q.empty() && !out.words.empty()) || out.scales.size() != n * groups ||
+      out.zeros.size() != n * groups) {
     return absl::InternalError(Cat(name(), ": rows ", first, " to ", first + count, " of ", rows_,
                                    " were asked for, or into spans of other sizes"));
   }
@@ -143,7 +151,8 @@ absl::Status GptqMatrix::Read(std::int64_t first, std::int64_t count,
       if (columns[end].column - columns[begin].column >= kMaxColumns) break;
     }
     const Segment segment{std::span(columns).subspan(begin, end - begin)};
-    MOSSRT_RETURN_IF_ERROR(ReadWeights(segment, out.q));
+    MOSSRT_RETURN_IF_ERROR(out.q.empty() ? ReadWords(segment, count, out.words)
+                                         : ReadWeights(segment, out.q));
     MOSSRT_RETURN_IF_ERROR(ReadZeros(segment, out.zeros));
     MOSSRT_RETURN_IF_ERROR(ReadScales(segment, out.scales));
   }
@@ -211,6 +220,29 @@ void Unpack(std::span<const std::uint8_t> words, std::int64_t rows, std::int64_t
 }
 
 }  // namespace
+
+absl::Status GptqMatrix::ReadWords(const Segment& segment, std::int64_t count,
+                                   std::span<std::uint32_t> words) const {
+  const std::int64_t rows = tensors_.inputs * tensors_.bits / 32, width = segment.width();
+  auto* to = reinterpret_cast<std::uint8_t*>(words.data());
+  if (segment.Whole(count)) {
+    return ReadBlock(*tensors_.qweight, 0, rows, segment.first(), width, {to, words.size_bytes()});
+  }
+  const std::int64_t step = Segment::RowsAtOnce(rows, width * 4);
+  const auto bytes = Room(step * width * 4);
+  for (std::int64_t row = 0; row < rows; row += step) {
+    const std::int64_t n = std::min(step, rows - row);
+    const std::span<std::uint8_t> block(bytes.get(), static_cast<std::size_t>(n * width * 4));
+    MOSSRT_RETURN_IF_ERROR(ReadBlock(*tensors_.qweight, row, n, segment.first(), width, block));
+    for (std::int64_t i = 0; i < n; ++i) {
+      for (const Column& column : segment.columns) {
+        words[static_cast<std::size_t>((row + i) * count + column.row)] =
+            WordAt(block, i * width + column.column - segment.first());
+      }
+    }
+  }
+  return absl::OkStatus();
+}
 
 absl::Status GptqMatrix::ReadWeights(const Segment& segment, std::span<std::uint8_t> q) const {
   const std::int64_t fields = 32 / tensors_.bits, words = tensors_.inputs / fields;
@@ -309,7 +341,8 @@ absl::Status GptqMatrix::ReadSlab(std::int64_t first, std::int64_t count,
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError(Cat("no memory to read ", count, " outputs of ", name()));
   }
-  MOSSRT_RETURN_IF_ERROR(ReadIntegers(first, count, {.q = q, .scales = scales, .zeros = zeros}));
+  MOSSRT_RETURN_IF_ERROR(
+      ReadIntegers(first, count, {.q = q, .words = {}, .scales = scales, .zeros = zeros}));
   for (std::size_t i = 0; i < n; ++i) {
     for (std::size_t g = 0; g < groups; ++g) {
       scale[g] = F16ToF32(scales[i * groups + g]);

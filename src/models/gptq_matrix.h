@@ -40,6 +40,8 @@ class GptqMatrix final : public WeightSource {
   absl::Status ReadBlock(const TensorInfo& tensor, std::int64_t row, std::int64_t rows,
                          std::int64_t column, std::int64_t columns,
                          std::span<std::uint8_t> out) const;
+  absl::Status ReadWords(const Segment& segment, std::int64_t count,
+                         std::span<std::uint32_t> words) const;
   absl::Status ReadWeights(const Segment& segment, std::span<std::uint8_t> q) const;
   absl::Status ReadZeros(const Segment& segment, std::span<std::uint16_t> zeros) const;
   absl::Status ReadScales(const Segment& segment, std::span<std::uint16_t> scales) const;

@@ -96,7 +96,12 @@ void ReadAllIntegers(const Checkpoint& checkpoint, const ModelPlan& plan) {
       const auto n = static_cast<std::size_t>(count);
       std::vector<std::uint8_t> q(n * static_cast<std::size_t>(rule.cols));
       std::vector<std::uint16_t> scales(n * groups), zeros(n * groups);
-      (void)(*source)->ReadIntegers(first, count, {.q = q, .scales = scales, .zeros = zeros});
+      std::vector<std::uint32_t> words(q.size() *
+                                       static_cast<std::size_t>((*source)->integers()->bits) / 32);
+      (void)(*source)->ReadIntegers(first, count,
+                                    {.q = q, .words = {}, .scales = scales, .zeros = zeros});
+      (void)(*source)->ReadIntegers(first, count,
+                                    {.q = {}, .words = words, .scales = scales, .zeros = zeros});
     }
   }
 }

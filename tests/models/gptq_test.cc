@@ -109,10 +109,20 @@ TEST_P(GptqTest, IntegersAreThoseThatNumPyUnpacks) {
         const auto m = static_cast<std::size_t>(count);
         std::vector<std::uint8_t> q_part(m * k);
         std::vector<std::uint16_t> scales_part(m * groups), zeros_part(m * groups);
-        ASSERT_TRUE((*source)
-                        ->ReadIntegers(first, count,
-                                       {.q = q_part, .scales = scales_part, .zeros = zeros_part})
-                        .ok());
+        const auto bits = static_cast<unsigned>(encoding->bits);
+        std::vector<std::uint32_t> words(m * k * bits / 32);
+        const auto read = [&](std::span<std::uint8_t> as_q, std::span<std::uint32_t> as_words) {
+          return (*source)->ReadIntegers(
+              first, count,
+              {.q = as_q, .words = as_words, .scales = scales_part, .zeros = zeros_part});
+        };
+        EXPECT_EQ(read(q_part, words).code(), absl::StatusCode::kInternal);
+        ASSERT_TRUE(read({}, words).ok());
+        ASSERT_TRUE(read(q_part, {}).ok());
+        for (std::size_t i = 0; i < m * k; ++i) {  // input i % k of row i / k
+          const std::size_t bit = i % k * bits;
+          ASSERT_EQ(q_part[i], words[bit / 32 * m + i / k] >> (bit % 32) & ((1u << bits) - 1));
+        }
         for (std::int64_t i = 0; i < count; ++i) {
           const auto from = static_cast<std::size_t>(i);
           const auto to =

@@ -30,9 +30,10 @@ struct IntegerEncoding {
   std::span<const std::int32_t> group_of;  // [cols]: the group of each input, in any order
 };
 
-// Rows of such a matrix as they stand in the file.
+// Rows of such a matrix as they stand in the file: `q` or, where it is empty, `words`.
 struct IntegerRows {
   std::span<std::uint8_t> q;        // [count, cols], 0 .. 2^bits - 1
+  std::span<std::uint32_t> words;   // [cols * bits / 32, count], successive inputs from bit 0 on
   std::span<std::uint16_t> scales;  // [count, groups], float16
   std::span<std::uint16_t> zeros;   // [count, groups], 0 .. 2^bits
 };

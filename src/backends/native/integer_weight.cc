@@ -43,12 +43,31 @@ std::uint32_t QuadAt(const std::uint8_t* q) {
   return quad;
 }
 
-void WritePanel(const IntegerPanel& layout, const PanelRows& rows, std::byte* panel) {
-  const std::int64_t groups = rows.places / layout.group;
-  for (std::int64_t g = 0; g < groups; ++g) {
+void WriteHeaders(const IntegerPanel& layout, const PanelRows& rows, std::byte* panel) {
+  for (std::int64_t g = 0; g < rows.places / layout.group; ++g) {
     std::byte* header = panel + layout.HeaderOffset(g);
     std::memcpy(header, rows.scales.data() + g * kPanelRows, 32);
     if (layout.zeros) std::memcpy(header + 32, rows.zeros.data() + g * kPanelRows, 32);
+  }
+}
+
+using Words16 [[gnu::vector_size(64)]] = std::uint32_t;
+
+// A line of a panel of 4 bits from the words of 16 rows: fields 0 to 3 of a word become the low
+// halves of its bytes, fields 4 to 7 the high ones.
+void WriteLine(const std::uint32_t* words, std::byte* line) {
+  Words16 w;
+  std::memcpy(&w, words, sizeof(w));
+  Words16 differ = (w ^ (w >> 8)) & 0x0000FF00u;
+  w ^= differ ^ (differ << 8);
+  differ = (w ^ (w >> 4)) & 0x00F000F0u;
+  w ^= differ ^ (differ << 4);
+  std::memcpy(line, &w, sizeof(w));
+}
+
+void WritePanel(const IntegerPanel& layout, const PanelRows& rows, std::byte* panel) {
+  WriteHeaders(layout, rows, panel);
+  for (std::int64_t g = 0; g < rows.places / layout.group; ++g) {
     auto* line = reinterpret_cast<std::uint32_t*>(panel + layout.DataOffset(g));
     const std::uint8_t* from = rows.q.data() + g * layout.group;
     if (layout.bits == 8) {
@@ -86,7 +105,8 @@ class Packer {
     if (const IntegerEncoding* integers = source_.integers()) {
       // Slabs of four times the usual size: a file of [inputs, outputs] is read in pieces as long
       // as a slab has rows.
-      const std::int64_t row_bytes = source_.cols() + 4 * integers->groups;
+      const std::int64_t row_bytes =
+          (AsWords(*integers) ? source_.cols() / 2 : source_.cols()) + 4 * integers->groups;
       return ForSlabs(request_, kPanelRows, row_bytes, 4 * kSlabBytes, team,
                       [&](std::int64_t first, std::int64_t count, std::span<std::uint8_t> slab) {
                         return TakeIntegers(*integers, first, count, slab);
@@ -102,6 +122,11 @@ class Packer {
   }
 
  private:
+  // Words of 4 bit integers that stay in order differ from a panel's lines within the words only.
+  bool AsWords(const IntegerEncoding& integers) const {
+    return integers.bits == 4 && layout_.bits == 4 && columns_.order.empty();
+  }
+
   std::byte* PanelOf(std::int64_t row) const {
     return data_ + static_cast<std::size_t>(row / kPanelRows) * panel_bytes_;
   }
@@ -153,8 +178,13 @@ class Packer {
     auto* halves = reinterpret_cast<std::uint16_t*>(slab.data());
     const std::span<std::uint16_t> scales(halves, n * groups),
         zeros(halves + n * groups, n * groups);
+    const bool as_words = AsWords(integers);
     const std::span<std::uint8_t> q = slab.subspan(4 * n * groups);
-    MOSSRT_RETURN_IF_ERROR(source_.ReadIntegers(first, count, {q, scales, zeros}));
+    const std::span<std::uint32_t> words(reinterpret_cast<std::uint32_t*>(q.data()), q.size() / 4);
+    MOSSRT_RETURN_IF_ERROR(source_.ReadIntegers(
+        first, count,
+        as_words ? IntegerRows{.q = {}, .words = words, .scales = scales, .zeros = zeros}
+                 : IntegerRows{.q = q, .words = {}, .scales = scales, .zeros = zeros}));
     PanelRows rows(columns_);
     for (std::int64_t at = 0; at < count; at += kPanelRows) {
       const std::int64_t lanes = std::min(kPanelRows, count - at);
@@ -163,7 +193,9 @@ class Packer {
         const auto row = static_cast<std::size_t>(there ? at + lane : 0);
         std::uint8_t* to = rows.Row(lane);
         const std::uint8_t* from = q.data() + row * cols;
-        if (!there) {
+        if (as_words) {
+          // Below, all rows of the panel together.
+        } else if (!there) {
           std::fill_n(to, columns_.places(), std::uint8_t{0});
         } else if (columns_.order.empty()) {
           std::copy_n(from, cols, to);
@@ -180,9 +212,30 @@ class Packer {
           rows.zeros[index] = there ? zeros[in_file] : std::uint16_t{0};
         }
       }
-      WritePanel(layout_, rows, PanelOf(first + at));
+      if (as_words) {
+        WriteHeaders(layout_, rows, PanelOf(first + at));
+        WriteWords(words.data() + at, count, lanes, PanelOf(first + at));
+      } else {
+        WritePanel(layout_, rows, PanelOf(first + at));
+      }
     }
     return absl::OkStatus();
+  }
+
+  // words [cols / 8, count], of which the first `lanes` of each row belong to this panel.
+  void WriteWords(const std::uint32_t* words, std::int64_t count, std::int64_t lanes,
+                  std::byte* panel) const {
+    const std::int64_t lines = source_.cols() / 8, of_group = layout_.group / 8;
+    std::uint32_t edge[kPanelRows] = {};
+    for (std::int64_t i = 0; i < columns_.places() / 8; ++i) {
+      const std::uint32_t* from = words + i * count;
+      if (lanes < kPanelRows || i >= lines) {
+        std::fill_n(edge, kPanelRows, 0u);
+        if (i < lines) std::copy_n(from, lanes, edge);
+        from = edge;
+      }
+      WriteLine(from, panel + layout_.DataOffset(i / of_group) + i % of_group * 64);
+    }
   }
 
   const cpu::KernelTable& kernels_;
