@@ -2,6 +2,8 @@
 // by bit.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -165,6 +167,100 @@ INSTANTIATE_TEST_SUITE_P(All, BackendTest,
                            return info.param.substr(0, 5) == "cblas" ? std::string("blis")
                                                                      : info.param;
                          });
+
+// Integers of 4 or 8 bits in memory, in groups as they come or, shuffled, in any order.
+class IntegersInMemory final : public WeightSource {
+ public:
+  IntegersInMemory(int bits, std::int64_t rows, std::int64_t cols, std::int64_t group,
+                   bool shuffled)
+      : rows_(rows), cols_(cols), groups_((cols + group - 1) / group) {
+    std::mt19937 random(3);
+    for (std::int64_t i = 0; i < cols; ++i)
+      group_of_.push_back(static_cast<std::int32_t>(i / group));
+    if (shuffled) std::shuffle(group_of_.begin(), group_of_.end(), random);
+    for (std::int64_t i = 0; i < rows * cols; ++i)
+      q_.push_back(static_cast<std::uint8_t>(random() % (1u << bits)));
+    for (std::int64_t i = 0; i < rows * groups_; ++i) {
+      scales_.push_back(F32ToF16(static_cast<float>(random() % 100 + 1) / 256));
+      zeros_.push_back(static_cast<std::uint16_t>(random() % ((1u << bits) + 1)));
+    }
+    encoding_ = {.bits = bits, .groups = groups_, .group_size = group, .group_of = group_of_};
+  }
+  std::string_view name() const override { return "integers"; }
+  std::int64_t rows() const override { return rows_; }
+  std::int64_t cols() const override { return cols_; }
+  DType dtype() const override { return DType::kF32; }
+  const IntegerEncoding* integers() const override { return &encoding_; }
+  absl::Status ReadIntegers(std::int64_t first, std::int64_t count,
+                            const IntegerRows& out) const override {
+    const auto at = [](std::int64_t i) { return static_cast<std::size_t>(i); };
+    as_words = out.q.empty();
+    std::fill(out.words.begin(), out.words.end(), 0u);
+    for (std::int64_t i = 0; i < count; ++i) {
+      for (std::int64_t k = 0; k < cols_; ++k) {
+        const std::uint8_t q = q_[at((first + i) * cols_ + k)];
+        if (!as_words) out.q[at(i * cols_ + k)] = q;
+        const std::int64_t bit = k * encoding_.bits;
+        if (as_words) out.words[at(bit / 32 * count + i)] |= std::uint32_t{q} << (bit % 32);
+      }
+    }
+    std::copy_n(&scales_[at(first * groups_)], count * groups_, out.scales.begin());
+    std::copy_n(&zeros_[at(first * groups_)], count * groups_, out.zeros.begin());
+    return absl::OkStatus();
+  }
+  absl::Status ReadSlab(std::int64_t, std::int64_t, std::span<std::uint8_t>) const override {
+    return absl::UnimplementedError("not asked for");
+  }
+  float Value(std::int64_t row, std::int64_t k) const {
+    const auto group =
+        static_cast<std::size_t>(row * groups_ + group_of_[static_cast<std::size_t>(k)]);
+    return static_cast<float>(q_[static_cast<std::size_t>(row * cols_ + k)] - zeros_[group]) *
+           F16ToF32(scales_[group]);
+  }
+
+  // Shuffled, and more than one group.
+  bool reordered() const { return !std::is_sorted(group_of_.begin(), group_of_.end()); }
+
+  mutable std::atomic<bool> as_words{false};
+
+ private:
+  std::int64_t rows_, cols_, groups_;
+  std::vector<std::int32_t> group_of_;
+  std::vector<std::uint8_t> q_;
+  std::vector<std::uint16_t> scales_, zeros_;
+  IntegerEncoding encoding_;
+};
+
+TEST(NativeBackend, PacksIntegersOfEdgesByWordsAndByBytes) {
+  auto backend = *CreateBackend("native");
+  for (const std::int64_t rows : {1, 16, 21, 48}) {
+    for (const std::int64_t cols :
+         {8, 120, 128, 152, 264, 260, 262}) {  // the last are no whole of words
+      for (const auto& [bits, group] : {std::pair{4, 32}, {4, 128}, {8, 128}}) {
+        for (const bool shuffled : {false, true}) {
+          SCOPED_TRACE(testing::Message()
+                       << rows << " x " << cols << ", " << bits << " bits, groups of " << group
+                       << (shuffled ? ", shuffled" : ""));
+          const IntegersInMemory source(bits, rows, cols, group, shuffled);
+          const WeightFormat held =
+              backend->HeldAs(source, *ParseWeightFormat(bits == 4 ? "int4" : "int8"));
+          MemoryArena arena(backend->PackedBytes(source, held) + 4096);
+          auto team = *CreateThreadTeam(2);
+          const auto packed =
+              backend->Pack({.source = &source, .format = held, .arena = &arena}, *team);
+          ASSERT_TRUE(packed.ok()) << packed.status();
+          EXPECT_EQ(source.as_words, !source.reordered() && cols * bits % 32 == 0);
+          std::vector<float> row(static_cast<std::size_t>(cols));
+          for (std::int64_t i = 0; i < rows; ++i) {
+            backend->ReadRow(**packed, i, row.data());
+            for (std::int64_t k = 0; k < cols; ++k)
+              ASSERT_EQ(row[static_cast<std::size_t>(k)], source.Value(i, k)) << i << ", " << k;
+          }
+        }
+      }
+    }
+  }
+}
 
 TEST(NativeBackend, ThreadsAndBatchChangeNoBit) {
   auto backend = *CreateBackend("native");

@@ -53,15 +53,17 @@ void WriteHeaders(const IntegerPanel& layout, const PanelRows& rows, std::byte* 
 
 using Words16 [[gnu::vector_size(64)]] = std::uint32_t;
 
-// A line of a panel of 4 bits from the words of 16 rows: fields 0 to 3 of a word become the low
+// A line of a panel from the words of 16 rows. Of 4 bits, fields 0 to 3 of a word become the low
 // halves of its bytes, fields 4 to 7 the high ones.
-void WriteLine(const std::uint32_t* words, std::byte* line) {
+void WriteLine(std::int64_t bits, const std::uint32_t* words, std::byte* line) {
   Words16 w;
   std::memcpy(&w, words, sizeof(w));
-  Words16 differ = (w ^ (w >> 8)) & 0x0000FF00u;
-  w ^= differ ^ (differ << 8);
-  differ = (w ^ (w >> 4)) & 0x00F000F0u;
-  w ^= differ ^ (differ << 4);
+  if (bits == 4) {
+    Words16 differ = (w ^ (w >> 8)) & 0x0000FF00u;
+    w ^= differ ^ (differ << 8);
+    differ = (w ^ (w >> 4)) & 0x00F000F0u;
+    w ^= differ ^ (differ << 4);
+  }
   std::memcpy(line, &w, sizeof(w));
 }
 
@@ -106,7 +108,8 @@ class Packer {
       // Slabs of four times the usual size: a file of [inputs, outputs] is read in pieces as long
       // as a slab has rows.
       const std::int64_t row_bytes =
-          (AsWords(*integers) ? source_.cols() / 2 : source_.cols()) + 4 * integers->groups;
+          (AsWords(*integers) ? source_.cols() * integers->bits / 8 : source_.cols()) +
+          4 * integers->groups;
       return ForSlabs(request_, kPanelRows, row_bytes, 4 * kSlabBytes, team,
                       [&](std::int64_t first, std::int64_t count, std::span<std::uint8_t> slab) {
                         return TakeIntegers(*integers, first, count, slab);
@@ -122,9 +125,10 @@ class Packer {
   }
 
  private:
-  // Words of 4 bit integers that stay in order differ from a panel's lines within the words only.
+  // Words of integers that stay in order differ from a panel's lines within the words only.
   bool AsWords(const IntegerEncoding& integers) const {
-    return integers.bits == 4 && layout_.bits == 4 && columns_.order.empty();
+    return integers.bits == layout_.bits && columns_.order.empty() &&
+           source_.cols() * layout_.bits % 32 == 0;
   }
 
   std::byte* PanelOf(std::int64_t row) const {
@@ -222,19 +226,20 @@ class Packer {
     return absl::OkStatus();
   }
 
-  // words [cols / 8, count], of which the first `lanes` of each row belong to this panel.
+  // words [cols * bits / 32, count], of which the first `lanes` of each row belong to this panel.
   void WriteWords(const std::uint32_t* words, std::int64_t count, std::int64_t lanes,
                   std::byte* panel) const {
-    const std::int64_t lines = source_.cols() / 8, of_group = layout_.group / 8;
+    const std::int64_t fields = 32 / layout_.bits, lines = source_.cols() / fields,
+                       of_group = layout_.group / fields;
     std::uint32_t edge[kPanelRows] = {};
-    for (std::int64_t i = 0; i < columns_.places() / 8; ++i) {
+    for (std::int64_t i = 0; i < columns_.places() / fields; ++i) {
       const std::uint32_t* from = words + i * count;
       if (lanes < kPanelRows || i >= lines) {
         std::fill_n(edge, kPanelRows, 0u);
         if (i < lines) std::copy_n(from, lanes, edge);
         from = edge;
       }
-      WriteLine(from, panel + layout_.DataOffset(i / of_group) + i % of_group * 64);
+      WriteLine(layout_.bits, from, panel + layout_.DataOffset(i / of_group) + i % of_group * 64);
     }
   }
 
