@@ -122,7 +122,7 @@ INSTANTIATE_TEST_SUITE_P(
             Case{"InTurns", 16, 1, 128, 2, {{4000, 1}}, 4},
             Case{"SequencesOfUnequalLength", 4, 1, 32, 8, {{900, 1}, {10, 3}, {300, 1}}, 2},
             Case{"RowsThatSeeNothingOfTheLastBlock", 2, 1, 48, 4, {{500, 20}}, 2},
-            Case{"ATileThatStartsEmpty", 1, 1, 16, 4, {{0, 300}}, 1},
+            Case{"NoRoomForPartials", 1, 1, 16, 4, {{0, 300}}, 1},
             Case{"EvenlyDealt", 4, 4, 64, 2, {{900, 1}}, 1},
             Case{"OneBlock", 3, 3, 64, 2, {{200, 1}}, 1}),
         testing::Values(DType::kF32, DType::kBF16, DType::kI8)),
