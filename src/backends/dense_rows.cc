@@ -17,17 +17,22 @@ absl::Status WeightSource::ReadIntegers(std::int64_t, std::int64_t, const Intege
   return absl::InternalError(Cat(name(), " holds no integers"));
 }
 
+absl::Status WeightSource::ReadWords(const IntegerWords&) const {
+  return absl::InternalError(Cat(name(), " holds no integers"));
+}
+
 absl::Status ForSlabs(
-    const PackRequest& request, std::int64_t group_rows, std::int64_t row_bytes,
-    std::int64_t slab_bytes, ThreadTeam& team,
+    const PackRequest& request, const Slabs& slabs, ThreadTeam& team,
     const std::function<absl::Status(std::int64_t, std::int64_t, std::span<std::uint8_t>)>& work) {
   const WeightSource& source = *request.source;
-  const std::int64_t source_row_bytes =
-      source.cols() * static_cast<std::int64_t>(DTypeSize(source.dtype()));
-  const std::int64_t groups = (source.rows() + group_rows - 1) / group_rows;
-  const std::int64_t slab_groups =
-      std::max<std::int64_t>(1, slab_bytes / std::max<std::int64_t>(1, row_bytes * group_rows));
-  std::atomic<std::int64_t> rows_done{0};
+  const std::int64_t source_bytes =
+      source.rows() * source.cols() * static_cast<std::int64_t>(DTypeSize(source.dtype()));
+  const std::int64_t parts = (slabs.units + slabs.align - 1) / slabs.align;
+  const std::int64_t slab_parts = std::max<std::int64_t>(
+      1, slabs.slab_bytes / std::max<std::int64_t>(1, slabs.unit_bytes * slabs.align));
+  const auto slab_bytes =
+      static_cast<std::size_t>(std::min(slab_parts, parts) * slabs.align * slabs.unit_bytes);
+  std::atomic<std::int64_t> units_done{0};
   std::atomic<bool> stop{false};
   std::mutex mutex;
   absl::Status first_error;
@@ -37,30 +42,39 @@ absl::Status ForSlabs(
     if (first_error.ok()) first_error = status;
   };
 
+  std::vector<std::atomic<std::int64_t>> taken(static_cast<std::size_t>(team.size()));
   team.ForEachThread([&](int thread, int threads) {
-    const Range range = SplitRange(groups, thread, threads);
-    if (range.begin == range.end) return;
-    const std::int64_t slab_rows = std::min(slab_groups, range.end - range.begin) * group_rows;
-    const std::int64_t end = std::min(source.rows(), range.end * group_rows);
     try {
-      const auto size = [row_bytes](std::int64_t rows) {
-        return static_cast<std::size_t>(rows * row_bytes);
-      };
-      const auto slab = std::make_unique_for_overwrite<std::uint8_t[]>(size(slab_rows));
-      for (std::int64_t first = range.begin * group_rows; first < end; first += slab_rows) {
-        if (stop.load(std::memory_order_relaxed)) return;
-        if (Cancelled(request.monitor)) return fail(absl::CancelledError("loading was cancelled"));
-        const std::int64_t count = std::min(slab_rows, end - first);
-        if (absl::Status s = work(first, count, {slab.get(), size(count)}); !s.ok()) return fail(s);
-        rows_done.fetch_add(count, std::memory_order_relaxed);
-        if (thread == 0 && request.progress) {
-          const std::int64_t rows = rows_done.load(std::memory_order_relaxed);
-          if (absl::Status s = request.progress(rows * source_row_bytes); !s.ok()) return fail(s);
+      std::unique_ptr<std::uint8_t[]> slab;
+      for (int i = 0; i < threads; ++i) {  // its own share, then what others have left
+        const int owner = (thread + i) % threads;
+        const Range range = SplitRange(parts, owner, threads);
+        const std::int64_t step = std::min(slab_parts, range.end - range.begin) * slabs.align;
+        const std::int64_t end = std::min(slabs.units, range.end * slabs.align);
+        while (true) {
+          const std::int64_t first =
+              range.begin * slabs.align + taken[static_cast<std::size_t>(owner)].fetch_add(step);
+          if (first >= end) break;
+          if (stop.load(std::memory_order_relaxed)) return;
+          if (Cancelled(request.monitor))
+            return fail(absl::CancelledError("loading was cancelled"));
+          if (slab == nullptr) slab = std::make_unique_for_overwrite<std::uint8_t[]>(slab_bytes);
+          const std::int64_t count = std::min(step, end - first);
+          const std::span<std::uint8_t> bytes(slab.get(),
+                                              static_cast<std::size_t>(count * slabs.unit_bytes));
+          if (absl::Status s = work(first, count, bytes); !s.ok()) return fail(s);
+          units_done.fetch_add(count, std::memory_order_relaxed);
+          if (thread == 0 && request.progress) {
+            const double done = static_cast<double>(units_done.load(std::memory_order_relaxed)) /
+                                static_cast<double>(slabs.units);
+            const auto told = static_cast<std::int64_t>(done * static_cast<double>(source_bytes));
+            if (absl::Status s = request.progress(told); !s.ok()) return fail(s);
+          }
         }
       }
     } catch (const std::bad_alloc&) {
-      fail(absl::ResourceExhaustedError(Cat("no memory for slabs of ", slab_rows * row_bytes,
-                                            " bytes while reading ", source.name())));
+      fail(absl::ResourceExhaustedError(
+          Cat("no memory for slabs of ", slab_bytes, " bytes while reading ", source.name())));
     }
   });
   return first_error;
@@ -72,7 +86,8 @@ absl::Status ReadSlabs(
   const WeightSource& source = *request.source;
   const std::int64_t row_bytes =
       source.cols() * static_cast<std::int64_t>(DTypeSize(source.dtype()));
-  return ForSlabs(request, group_rows, row_bytes, kSlabBytes, team,
+  const Slabs slabs{.units = source.rows(), .align = group_rows, .unit_bytes = row_bytes};
+  return ForSlabs(request, slabs, team,
                   [&](std::int64_t first, std::int64_t count, std::span<std::uint8_t> slab) {
                     MOSSRT_RETURN_IF_ERROR(source.ReadSlab(first, count, slab));
                     consume(first, count, slab);

@@ -18,18 +18,26 @@ namespace mossrt::runtime {
 // enough for disks.
 inline constexpr std::int64_t kSlabBytes = std::int64_t{4} << 20;
 
-// Works through rows [0, request.source->rows()) in slabs of at most `slab_bytes` on all threads:
-// work(first, count, buffer), where the buffer has the slab's `count` rows of `row_bytes` and is
-// the thread's own. Thread t gets the rows of its SplitRange of groups of `group_rows`.
-// std::bad_alloc becomes an error.
-absl::Status ForSlabs(const PackRequest& request, std::int64_t group_rows, std::int64_t row_bytes,
-                      std::int64_t slab_bytes, ThreadTeam& team,
+// How the reading of a source is cut up: `units` (rows, or groups of inputs) of `unit_bytes`, taken
+// in multiples of `align`.
+struct Slabs {
+  std::int64_t units;
+  std::int64_t align;
+  std::int64_t unit_bytes;
+  std::int64_t slab_bytes = kSlabBytes;
+};
+
+// Works through units [0, slabs.units) in slabs of at most `slab_bytes` on all threads:
+// work(first, count, buffer), where the buffer has room for the slab's `count` units and is the
+// thread's own. Thread t takes its SplitRange of the multiples of `align` and then what the others
+// have left of theirs. std::bad_alloc becomes an error.
+absl::Status ForSlabs(const PackRequest& request, const Slabs& slabs, ThreadTeam& team,
                       const std::function<absl::Status(std::int64_t first, std::int64_t count,
                                                        std::span<std::uint8_t> buffer)>& work);
 
-// Reads rows [0, request.source->rows()) in slabs on all threads. Thread t gets the rows of its
-// SplitRange of groups of `group_rows`, so that it touches first what it will read later.
-// `consume(first, count, bytes)` runs on that thread.
+// Reads rows [0, request.source->rows()) in slabs of groups of `group_rows`, dealt out as above, so
+// that a thread touches first what it will read later. `consume(first, count, bytes)` runs on the
+// thread that has read them.
 absl::Status ReadSlabs(const PackRequest& request, std::int64_t group_rows, ThreadTeam& team,
                        const std::function<void(std::int64_t first, std::int64_t count,
                                                 std::span<const std::uint8_t> bytes)>& consume);

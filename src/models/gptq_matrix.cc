@@ -11,6 +11,7 @@
 #include "base/cat.h"
 #include "base/half.h"
 #include "base/status.h"
+#include "models/weight_sources.h"
 
 namespace mossrt::runtime {
 namespace {
@@ -74,11 +75,12 @@ std::uint32_t WordAt(std::span<const std::uint8_t> bytes, std::int64_t index) {
   return word;
 }
 
+// Of kF32 or kBF16.
 float FloatAt(DType type, std::span<const std::uint8_t> bytes, std::int64_t index) {
   if (type == DType::kF32) return std::bit_cast<float>(WordAt(bytes, index));
   std::uint16_t half;
   std::memcpy(&half, &bytes[static_cast<std::size_t>(2 * index)], 2);
-  return type == DType::kBF16 ? BF16ToF32(half) : F16ToF32(half);
+  return BF16ToF32(half);
 }
 
 }  // namespace
@@ -87,20 +89,29 @@ struct GptqMatrix::Segment {
   std::span<const Column> columns;
   std::int64_t first() const { return columns.front().column; }
   std::int64_t width() const { return columns.back().column - first() + 1; }
-  // Are they rows [0, count) of the slab as they stand?
-  bool Whole(std::int64_t count) const {
+  // Are they rows [0, rows) as they stand?
+  bool Whole(std::int64_t rows) const {
     const auto stands = [this](const Column& c) { return c.column - first() == c.row; };
-    return width() == count && std::all_of(columns.begin(), columns.end(), stands);
+    return width() == rows && std::all_of(columns.begin(), columns.end(), stands);
   }
-  // Rows of `row_bytes` that fill a block.
-  static std::int64_t RowsAtOnce(std::int64_t rows, std::int64_t row_bytes) {
-    return std::clamp<std::int64_t>(kBlockBytes / row_bytes, 1, rows);
+  // Parts of `columns`, which ascend, and work(part) for each until one fails.
+  template <typename Work>
+  static absl::Status ForEach(std::span<const Column> columns, const Work& work) {
+    for (std::size_t begin = 0, end = 0; begin < columns.size(); begin = end) {
+      for (end = begin + 1; end < columns.size(); ++end) {
+        if (columns[end].column - columns[end - 1].column > kMaxGap) break;
+        if (columns[end].column - columns[begin].column >= kMaxColumns) break;
+      }
+      MOSSRT_RETURN_IF_ERROR(work(Segment{columns.subspan(begin, end - begin)}));
+    }
+    return absl::OkStatus();
   }
 };
 
 GptqMatrix::GptqMatrix(const Checkpoint& checkpoint, const GptqTensors& tensors,
                        const GptqGroups* groups, std::int64_t rows,
-                       const std::vector<std::int64_t>* row_map, CrcLedger* ledger)
+                       const std::vector<std::int64_t>* row_map, CrcLedger* ledger,
+                       const Monitor* monitor)
     : checkpoint_(checkpoint),
       tensors_(tensors),
       encoding_{.bits = tensors.bits,
@@ -108,9 +119,13 @@ GptqMatrix::GptqMatrix(const Checkpoint& checkpoint, const GptqTensors& tensors,
                 .group_size = groups->group_size,
                 .group_of = groups->group_of},
       rows_(rows),
-      row_map_(row_map != nullptr && row_map->empty() ? nullptr : row_map) {
+      row_map_(row_map != nullptr && row_map->empty() ? nullptr : row_map),
+      ledger_(ledger),
+      monitor_(monitor),
+      columns_(Columns(0, rows)) {
   if (ledger == nullptr) return;
-  // Columns are read, which tile no storage: without pieces the ledger reads these once more.
+  // Rows of the matrix are columns of the file: where they are read by slabs, pieces may overlap or
+  // leave gaps, and none is added. The ledger then reads the tensors once more.
   for (const TensorInfo* tensor : {tensors_.qweight, tensors_.qzeros, tensors_.scales})
     ledger->Add(*tensor, 0, {});
 }
@@ -119,12 +134,9 @@ absl::Status GptqMatrix::ReadIntegers(std::int64_t first, std::int64_t count,
                                       const IntegerRows& out) const {
   const auto n = static_cast<std::size_t>(count),
              groups = static_cast<std::size_t>(tensors_.groups),
-             inputs = static_cast<std::size_t>(tensors_.inputs),
-             fields = static_cast<std::size_t>(32 / tensors_.bits);
-  if (first < 0 || count < 0 || first > rows_ - count ||
-      out.q.size() + out.words.size() * fields != n * inputs ||
-      (!out.q.empty() && !out.words.empty()) || out.scales.size() != n * groups ||
-      out.zeros.size() != n * groups) {
+             inputs = static_cast<std::size_t>(tensors_.inputs);
+  if (first < 0 || count < 0 || first > rows_ - count || out.q.size() != n * inputs ||
+      out.scales.size() != n * groups || out.zeros.size() != n * groups) {
     return absl::InternalError(Cat(name(), ": rows ", first, " to ", first + count, " of ", rows_,
                                    " were asked for, or into spans of other sizes"));
   }
@@ -135,8 +147,7 @@ absl::Status GptqMatrix::ReadIntegers(std::int64_t first, std::int64_t count,
   }
 }
 
-absl::Status GptqMatrix::Read(std::int64_t first, std::int64_t count,
-                              const IntegerRows& out) const {
+std::vector<GptqMatrix::Column> GptqMatrix::Columns(std::int64_t first, std::int64_t count) const {
   std::vector<Column> columns;
   columns.reserve(static_cast<std::size_t>(count));
   for (std::int64_t i = 0; i < count; ++i) {
@@ -145,38 +156,83 @@ absl::Status GptqMatrix::Read(std::int64_t first, std::int64_t count,
   }
   std::sort(columns.begin(), columns.end(),
             [](const Column& a, const Column& b) { return a.column < b.column; });
-  for (std::size_t begin = 0, end = 0; begin < columns.size(); begin = end) {
-    for (end = begin + 1; end < columns.size(); ++end) {
-      if (columns[end].column - columns[end - 1].column > kMaxGap) break;
-      if (columns[end].column - columns[begin].column >= kMaxColumns) break;
-    }
-    const Segment segment{std::span(columns).subspan(begin, end - begin)};
-    MOSSRT_RETURN_IF_ERROR(out.q.empty() ? ReadWords(segment, count, out.words)
-                                         : ReadWeights(segment, out.q));
-    MOSSRT_RETURN_IF_ERROR(ReadZeros(segment, out.zeros));
-    MOSSRT_RETURN_IF_ERROR(ReadScales(segment, out.scales));
+  return columns;
+}
+
+absl::Status GptqMatrix::Read(std::int64_t first, std::int64_t count,
+                              const IntegerRows& out) const {
+  const auto by_rows = [this](std::span<std::uint16_t> values) {
+    return GroupValues{0, tensors_.groups, values, tensors_.groups, 1};
+  };
+  return Segment::ForEach(Columns(first, count), [&](const Segment& segment) {
+    MOSSRT_RETURN_IF_ERROR(ReadWeights(segment, out.q));
+    MOSSRT_RETURN_IF_ERROR(ReadZeros(segment, nullptr, by_rows(out.zeros)));
+    return ReadScales(segment, nullptr, by_rows(out.scales));
+  });
+}
+
+absl::Status GptqMatrix::ReadWords(const IntegerWords& out) const {
+  const auto rows = std::max<std::size_t>(1, static_cast<std::size_t>(rows_));
+  const auto words = static_cast<std::int64_t>(out.words.size() / rows),
+             groups = static_cast<std::int64_t>(out.scales.size() / rows);
+  const std::int64_t all = tensors_.inputs * tensors_.bits / 32;
+  if (out.words.size() % rows != 0 || out.scales.size() % rows != 0 ||
+      out.zeros.size() != out.scales.size() || out.first_word < 0 || out.first_group < 0 ||
+      out.first_word > all - words || out.first_group > tensors_.groups - groups) {
+    return absl::InternalError(Cat(name(), ": words from ", out.first_word, " and groups from ",
+                                   out.first_group,
+                                   " were asked for, or into spans of other sizes"));
+  }
+  const auto by_groups = [&](std::span<std::uint16_t> values) {
+    return GroupValues{out.first_group, groups, values, 1, rows_};
+  };
+  try {
+    return Segment::ForEach(columns_, [&](const Segment& segment) {
+      MOSSRT_RETURN_IF_ERROR(ReadWords(segment, out.first_word, out.words));
+      MOSSRT_RETURN_IF_ERROR(ReadZeros(segment, ledger_, by_groups(out.zeros)));
+      return ReadScales(segment, ledger_, by_groups(out.scales));
+    });
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(Cat("no memory to read words of ", name()));
+  }
+}
+
+// Columns [column, column + columns) of rows [row, row + rows) of a tensor, row after row. `ledger`
+// (may be null) learns of pieces that lie together in the file.
+absl::Status GptqMatrix::ReadBlock(const TensorInfo& tensor, std::int64_t row, std::int64_t rows,
+                                   std::int64_t column, std::int64_t columns, CrcLedger* ledger,
+                                   std::span<std::uint8_t> out) const {
+  TensorInfo part = tensor;
+  part.shape = {rows, columns};
+  const auto read = [&](std::int64_t from, std::span<std::uint8_t> bytes) {
+    part.storage_offset = tensor.storage_offset +
+                          static_cast<std::uint64_t>(from * tensor.strides[0]) +
+                          static_cast<std::uint64_t>(column * tensor.strides[1]);
+    return ReadInParts(checkpoint_, part, 0, part.shape[0], ledger, monitor_, bytes);
+  };
+  if (part.contiguous() || tensor.strides[1] != 1) return read(row, out);
+  part.shape[0] = 1;
+  const std::size_t row_bytes = out.size() / static_cast<std::size_t>(rows);
+  for (std::int64_t i = 0; i < rows; ++i) {
+    MOSSRT_RETURN_IF_ERROR(
+        read(row + i, out.subspan(static_cast<std::size_t>(i) * row_bytes, row_bytes)));
   }
   return absl::OkStatus();
 }
 
-// Columns [column, column + columns) of rows [row, row + rows) of a tensor, row after row.
-absl::Status GptqMatrix::ReadBlock(const TensorInfo& tensor, std::int64_t row, std::int64_t rows,
-                                   std::int64_t column, std::int64_t columns,
-                                   std::span<std::uint8_t> out) const {
-  TensorInfo part = tensor;
-  const auto place = [&](std::int64_t at) {
-    return tensor.storage_offset + static_cast<std::uint64_t>(at * tensor.strides[0]) +
-           static_cast<std::uint64_t>(column * tensor.strides[1]);
-  };
-  part.shape = {rows, columns};
-  part.storage_offset = place(row);
-  if (part.contiguous() || tensor.strides[1] != 1) return checkpoint_.ReadRows(part, 0, rows, out);
-  part.shape[0] = 1;
-  const std::size_t row_bytes = out.size() / static_cast<std::size_t>(rows);
-  for (std::int64_t i = 0; i < rows; ++i) {
-    part.storage_offset = place(row + i);
-    MOSSRT_RETURN_IF_ERROR(checkpoint_.ReadRows(
-        part, 0, 1, out.subspan(static_cast<std::size_t>(i) * row_bytes, row_bytes)));
+template <typename Work>
+absl::Status GptqMatrix::ForBlocks(const TensorInfo& tensor, std::int64_t first, std::int64_t count,
+                                   std::int64_t column, std::int64_t columns, CrcLedger* ledger,
+                                   const Work& work) const {
+  const std::int64_t row_bytes = columns * static_cast<std::int64_t>(DTypeSize(tensor.dtype));
+  const std::int64_t step =
+      std::clamp<std::int64_t>(kBlockBytes / row_bytes, 1, std::max<std::int64_t>(1, count));
+  const auto bytes = Room(step * row_bytes);
+  for (std::int64_t row = first; row < first + count; row += step) {
+    const std::int64_t rows = std::min(step, first + count - row);
+    const std::span<std::uint8_t> block(bytes.get(), static_cast<std::size_t>(rows * row_bytes));
+    MOSSRT_RETURN_IF_ERROR(ReadBlock(tensor, row, rows, column, columns, ledger, block));
+    MOSSRT_RETURN_IF_ERROR(work(row, rows, block));
   }
   return absl::OkStatus();
 }
@@ -221,106 +277,100 @@ void Unpack(std::span<const std::uint8_t> words, std::int64_t rows, std::int64_t
 
 }  // namespace
 
-absl::Status GptqMatrix::ReadWords(const Segment& segment, std::int64_t count,
+// Words [.., rows()] from row `first` of the tensor on.
+absl::Status GptqMatrix::ReadWords(const Segment& segment, std::int64_t first,
                                    std::span<std::uint32_t> words) const {
-  const std::int64_t rows = tensors_.inputs * tensors_.bits / 32, width = segment.width();
-  auto* to = reinterpret_cast<std::uint8_t*>(words.data());
-  if (segment.Whole(count)) {
-    return ReadBlock(*tensors_.qweight, 0, rows, segment.first(), width, {to, words.size_bytes()});
+  const TensorInfo& tensor = *tensors_.qweight;
+  const std::int64_t count = static_cast<std::int64_t>(words.size()) / rows_;
+  const std::int64_t width = segment.width();
+  if (segment.Whole(rows_)) {
+    return ReadBlock(tensor, first, count, segment.first(), width, ledger_,
+                     {reinterpret_cast<std::uint8_t*>(words.data()), words.size_bytes()});
   }
-  const std::int64_t step = Segment::RowsAtOnce(rows, width * 4);
-  const auto bytes = Room(step * width * 4);
-  for (std::int64_t row = 0; row < rows; row += step) {
-    const std::int64_t n = std::min(step, rows - row);
-    const std::span<std::uint8_t> block(bytes.get(), static_cast<std::size_t>(n * width * 4));
-    MOSSRT_RETURN_IF_ERROR(ReadBlock(*tensors_.qweight, row, n, segment.first(), width, block));
-    for (std::int64_t i = 0; i < n; ++i) {
-      for (const Column& column : segment.columns) {
-        words[static_cast<std::size_t>((row + i) * count + column.row)] =
-            WordAt(block, i * width + column.column - segment.first());
-      }
-    }
-  }
-  return absl::OkStatus();
+  return ForBlocks(tensor, first, count, segment.first(), width, ledger_,
+                   [&](std::int64_t row, std::int64_t rows, std::span<const std::uint8_t> block) {
+                     for (std::int64_t i = 0; i < rows; ++i) {
+                       std::uint32_t* to = words.data() + (row - first + i) * rows_;
+                       for (const Column& column : segment.columns)
+                         to[column.row] =
+                             WordAt(block, i * width + column.column - segment.first());
+                     }
+                     return absl::OkStatus();
+                   });
 }
 
 absl::Status GptqMatrix::ReadWeights(const Segment& segment, std::span<std::uint8_t> q) const {
-  const std::int64_t fields = 32 / tensors_.bits, words = tensors_.inputs / fields;
-  const std::int64_t width = segment.width();
-  const std::int64_t step = Segment::RowsAtOnce(words, width * 4);
-  const auto bytes = Room(step * width * 4);
-  for (std::int64_t row = 0; row < words; row += step) {
-    const std::int64_t rows = std::min(step, words - row);
-    const std::span<std::uint8_t> block(bytes.get(), static_cast<std::size_t>(rows * width * 4));
-    MOSSRT_RETURN_IF_ERROR(ReadBlock(*tensors_.qweight, row, rows, segment.first(), width, block));
-    const auto to = [&](std::int64_t out_row) {
-      return q.data() + out_row * tensors_.inputs + row * fields;
-    };
-    switch (tensors_.bits) {
-      case 2:
-        Unpack<2>(block, rows, width, segment.columns, to);
-        break;
-      case 4:
-        Unpack<4>(block, rows, width, segment.columns, to);
-        break;
-      default:
-        Unpack<8>(block, rows, width, segment.columns, to);
-    }
-  }
-  return absl::OkStatus();
+  const std::int64_t fields = 32 / tensors_.bits, width = segment.width();
+  return ForBlocks(*tensors_.qweight, 0, tensors_.inputs / fields, segment.first(), width, nullptr,
+                   [&](std::int64_t row, std::int64_t rows, std::span<const std::uint8_t> block) {
+                     const auto to = [&](std::int64_t out_row) {
+                       return q.data() + out_row * tensors_.inputs + row * fields;
+                     };
+                     switch (tensors_.bits) {
+                       case 2:
+                         Unpack<2>(block, rows, width, segment.columns, to);
+                         break;
+                       case 4:
+                         Unpack<4>(block, rows, width, segment.columns, to);
+                         break;
+                       default:
+                         Unpack<8>(block, rows, width, segment.columns, to);
+                     }
+                     return absl::OkStatus();
+                   });
 }
 
-absl::Status GptqMatrix::ReadZeros(const Segment& segment, std::span<std::uint16_t> zeros) const {
+absl::Status GptqMatrix::ReadZeros(const Segment& segment, CrcLedger* ledger,
+                                   const GroupValues& out) const {
   const std::int64_t fields = 32 / tensors_.bits;
   const std::int64_t first = segment.first() / fields;
   const std::int64_t width = segment.columns.back().column / fields - first + 1;
-  const std::int64_t step = Segment::RowsAtOnce(tensors_.groups, width * 4);
   const std::uint32_t mask = (1u << tensors_.bits) - 1;
-  const auto bytes = Room(step * width * 4);
-  for (std::int64_t group = 0; group < tensors_.groups; group += step) {
-    const std::int64_t rows = std::min(step, tensors_.groups - group);
-    const std::span<std::uint8_t> block(bytes.get(), static_cast<std::size_t>(rows * width * 4));
-    MOSSRT_RETURN_IF_ERROR(ReadBlock(*tensors_.qzeros, group, rows, first, width, block));
-    for (const Column& column : segment.columns) {
-      const std::int64_t word = column.column / fields - first;
-      const auto shift = static_cast<unsigned>(column.column % fields * tensors_.bits);
-      for (std::int64_t i = 0; i < rows; ++i) {
-        const std::uint32_t field = WordAt(block, i * width + word) >> shift & mask;
-        // Stored less one; the sum may be 2^bits and is not masked again.
-        zeros[static_cast<std::size_t>(column.row * tensors_.groups + group + i)] =
-            static_cast<std::uint16_t>(field + 1);
-      }
-    }
-  }
-  return absl::OkStatus();
+  return ForBlocks(
+      *tensors_.qzeros, out.first, out.count, first, width, ledger,
+      [&](std::int64_t group, std::int64_t groups, std::span<const std::uint8_t> block) {
+        for (std::int64_t i = 0; i < groups; ++i) {
+          for (const Column& column : segment.columns) {
+            const std::int64_t word = column.column / fields - first;
+            const auto shift = static_cast<unsigned>(column.column % fields * tensors_.bits);
+            const std::uint32_t field = WordAt(block, i * width + word) >> shift & mask;
+            // Stored less one; the sum may be 2^bits and is not masked again.
+            out.At(column.row, group + i) = static_cast<std::uint16_t>(field + 1);
+          }
+        }
+        return absl::OkStatus();
+      });
 }
 
-absl::Status GptqMatrix::ReadScales(const Segment& segment, std::span<std::uint16_t> scales) const {
+absl::Status GptqMatrix::ReadScales(const Segment& segment, CrcLedger* ledger,
+                                    const GroupValues& out) const {
   const DType type = tensors_.scales->dtype;
-  const auto size = static_cast<std::int64_t>(DTypeSize(type));
   const std::int64_t width = segment.width();
-  const std::int64_t step = Segment::RowsAtOnce(tensors_.groups, width * size);
-  const auto bytes = Room(step * width * size);
-  for (std::int64_t group = 0; group < tensors_.groups; group += step) {
-    const std::int64_t rows = std::min(step, tensors_.groups - group);
-    const std::span<std::uint8_t> block(bytes.get(), static_cast<std::size_t>(rows * width * size));
-    MOSSRT_RETURN_IF_ERROR(ReadBlock(*tensors_.scales, group, rows, segment.first(), width, block));
-    for (const Column& column : segment.columns) {
-      for (std::int64_t i = 0; i < rows; ++i) {
-        const float scale = FloatAt(type, block, i * width + column.column - segment.first());
-        const std::uint16_t half = F32ToF16(scale);
-        if (type != DType::kF16 && F16ToF32(half) != scale) {
-          return absl::InvalidArgumentError(
-              Cat(checkpoint_.source().name(), ": ", tensors_.scales->name, "[", group + i, ", ",
-                  column.column, "] is ", scale, " in ", DTypeName(type),
-                  ", which float16 cannot hold exactly, and the integers of a GPTQ file are not "
-                  "rounded again; save the scales as float16"));
+  return ForBlocks(
+      *tensors_.scales, out.first, out.count, segment.first(), width, ledger,
+      [&](std::int64_t group, std::int64_t groups,
+          std::span<const std::uint8_t> block) -> absl::Status {
+        for (std::int64_t i = 0; i < groups; ++i) {
+          for (const Column& column : segment.columns) {
+            const std::int64_t at = i * width + column.column - segment.first();
+            std::uint16_t& half = out.At(column.row, group + i);
+            if (type == DType::kF16) {
+              std::memcpy(&half, &block[static_cast<std::size_t>(2 * at)], 2);
+              continue;
+            }
+            const float scale = FloatAt(type, block, at);
+            half = F32ToF16(scale);
+            if (F16ToF32(half) != scale) {
+              return absl::InvalidArgumentError(
+                  Cat(checkpoint_.source().name(), ": ", tensors_.scales->name, "[", group + i,
+                      ", ", column.column, "] is ", scale, " in ", DTypeName(type),
+                      ", which float16 cannot hold exactly, and the integers of a GPTQ file are "
+                      "not rounded again; save the scales as float16"));
+            }
+          }
         }
-        scales[static_cast<std::size_t>(column.row * tensors_.groups + group + i)] = half;
-      }
-    }
-  }
-  return absl::OkStatus();
+        return absl::OkStatus();
+      });
 }
 
 absl::Status GptqMatrix::ReadSlab(std::int64_t first, std::int64_t count,
@@ -341,8 +391,7 @@ absl::Status GptqMatrix::ReadSlab(std::int64_t first, std::int64_t count,
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError(Cat("no memory to read ", count, " outputs of ", name()));
   }
-  MOSSRT_RETURN_IF_ERROR(
-      ReadIntegers(first, count, {.q = q, .words = {}, .scales = scales, .zeros = zeros}));
+  MOSSRT_RETURN_IF_ERROR(ReadIntegers(first, count, {.q = q, .scales = scales, .zeros = zeros}));
   for (std::size_t i = 0; i < n; ++i) {
     for (std::size_t g = 0; g < groups; ++g) {
       scale[g] = F16ToF32(scales[i * groups + g]);

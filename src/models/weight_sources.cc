@@ -18,6 +18,25 @@ constexpr std::int64_t kReadBytes = 1 << 20;
 
 }  // namespace
 
+absl::Status ReadInParts(const Checkpoint& checkpoint, const TensorInfo& tensor, std::int64_t first,
+                         std::int64_t count, CrcLedger* ledger, const Monitor* monitor,
+                         std::span<std::uint8_t> out) {
+  if (out.empty()) return absl::OkStatus();
+  const auto row_bytes = static_cast<std::int64_t>(out.size()) / count;
+  // Columns of the file are gathered for all rows at once: each part would read it anew.
+  const bool by_rows = tensor.strides.size() < 2 || tensor.strides[0] >= tensor.strides[1];
+  const std::int64_t step = by_rows ? std::max<std::int64_t>(1, kReadBytes / row_bytes) : count;
+  for (std::int64_t at = 0; at < count; at += step) {
+    if (Cancelled(monitor)) return absl::CancelledError("loading was cancelled");
+    const std::int64_t n = std::min(step, count - at);
+    const auto part = out.subspan(static_cast<std::size_t>(at * row_bytes),
+                                  static_cast<std::size_t>(n * row_bytes));
+    MOSSRT_RETURN_IF_ERROR(checkpoint.ReadRows(tensor, first + at, n, part));
+    if (ledger != nullptr) ledger->Add(tensor, first + at, part);
+  }
+  return absl::OkStatus();
+}
+
 CheckpointMatrix::CheckpointMatrix(const Checkpoint& checkpoint, const WeightRule& rule,
                                    const std::vector<std::int64_t>* row_map, CrcLedger* ledger,
                                    const Monitor* monitor)
@@ -36,19 +55,7 @@ CheckpointMatrix::CheckpointMatrix(const Checkpoint& checkpoint, const WeightRul
 
 absl::Status CheckpointMatrix::Read(std::int64_t first, std::int64_t count,
                                     std::span<std::uint8_t> out) const {
-  const auto row_bytes = static_cast<std::int64_t>(out.size()) / count;
-  // Columns of the file are gathered for all rows at once: each part would read it anew.
-  const bool by_rows = tensor_.strides.size() < 2 || tensor_.strides[0] >= tensor_.strides[1];
-  const std::int64_t step = by_rows ? std::max<std::int64_t>(1, kReadBytes / row_bytes) : count;
-  for (std::int64_t at = 0; at < count; at += step) {
-    if (Cancelled(monitor_)) return absl::CancelledError("loading was cancelled");
-    const std::int64_t n = std::min(step, count - at);
-    const auto part = out.subspan(static_cast<std::size_t>(at * row_bytes),
-                                  static_cast<std::size_t>(n * row_bytes));
-    MOSSRT_RETURN_IF_ERROR(checkpoint_.ReadRows(tensor_, first + at, n, part));
-    if (ledger_ != nullptr) ledger_->Add(tensor_, first + at, part);
-  }
-  return absl::OkStatus();
+  return ReadInParts(checkpoint_, tensor_, first, count, ledger_, monitor_, out);
 }
 
 absl::Status CheckpointMatrix::ReadSlab(std::int64_t first, std::int64_t count,
@@ -98,7 +105,7 @@ absl::StatusOr<std::unique_ptr<WeightSource>> MatrixSources::Open(
     base_ = quantised->base;
   }
   return std::make_unique<GptqMatrix>(checkpoint_, *quantised, &groups_, rule.rows, row_map,
-                                      ledger_);
+                                      ledger_, monitor_);
 }
 
 }  // namespace mossrt::runtime

@@ -15,6 +15,13 @@
 
 namespace mossrt::runtime {
 
+// Rows [first, first + count) of a tensor into `out` in reads of at most 1 MiB, with
+// a look for a cancel before each and a word to the ledger after it. `ledger` and `monitor` may be
+// null.
+absl::Status ReadInParts(const Checkpoint& checkpoint, const TensorInfo& tensor, std::int64_t first,
+                         std::int64_t count, CrcLedger* ledger, const Monitor* monitor,
+                         std::span<std::uint8_t> out);
+
 class CheckpointMatrix final : public WeightSource {
  public:
   // `row_map` may be null (rows as they stand). Both it and `checkpoint` must outlive the source;

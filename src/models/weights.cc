@@ -134,7 +134,8 @@ class Loader {
                               .monitor = monitor_};
     const auto source_row_bytes =
         source.cols() * static_cast<std::int64_t>(DTypeSize(source.dtype()));
-    return ForSlabs(request, 1, source_row_bytes, kSlabBytes, team_,
+    const Slabs slabs{.units = source.rows(), .align = 1, .unit_bytes = source_row_bytes};
+    return ForSlabs(request, slabs, team_,
                     [&](std::int64_t first, std::int64_t count, std::span<std::uint8_t> slab) {
                       MOSSRT_RETURN_IF_ERROR(source.ReadSlab(first, count, slab));
                       return table.SetRows(first, count, source.dtype(), slab.data(),

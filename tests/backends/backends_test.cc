@@ -168,16 +168,22 @@ INSTANTIATE_TEST_SUITE_P(All, BackendTest,
                                                                      : info.param;
                          });
 
+enum class GroupOrder { kAsTheyCome, kShuffled, kOneIsEmpty };
+
 // Integers of 4 or 8 bits in memory, in groups as they come or, shuffled, in any order.
 class IntegersInMemory final : public WeightSource {
  public:
   IntegersInMemory(int bits, std::int64_t rows, std::int64_t cols, std::int64_t group,
-                   bool shuffled)
+                   GroupOrder order)
       : rows_(rows), cols_(cols), groups_((cols + group - 1) / group) {
     std::mt19937 random(3);
     for (std::int64_t i = 0; i < cols; ++i)
       group_of_.push_back(static_cast<std::int32_t>(i / group));
-    if (shuffled) std::shuffle(group_of_.begin(), group_of_.end(), random);
+    if (order == GroupOrder::kShuffled) std::shuffle(group_of_.begin(), group_of_.end(), random);
+    if (order == GroupOrder::kOneIsEmpty) {
+      ++groups_;
+      for (std::int32_t& g : group_of_) g += g > 0 ? 1 : 0;
+    }
     for (std::int64_t i = 0; i < rows * cols; ++i)
       q_.push_back(static_cast<std::uint8_t>(random() % (1u << bits)));
     for (std::int64_t i = 0; i < rows * groups_; ++i) {
@@ -193,19 +199,27 @@ class IntegersInMemory final : public WeightSource {
   const IntegerEncoding* integers() const override { return &encoding_; }
   absl::Status ReadIntegers(std::int64_t first, std::int64_t count,
                             const IntegerRows& out) const override {
-    const auto at = [](std::int64_t i) { return static_cast<std::size_t>(i); };
-    as_words = out.q.empty();
+    as_words = false;
+    std::copy_n(&q_[At(first * cols_)], count * cols_, out.q.begin());
+    std::copy_n(&scales_[At(first * groups_)], count * groups_, out.scales.begin());
+    std::copy_n(&zeros_[At(first * groups_)], count * groups_, out.zeros.begin());
+    return absl::OkStatus();
+  }
+  absl::Status ReadWords(const IntegerWords& out) const override {
+    as_words = true;
+    const std::int64_t fields = 32 / encoding_.bits;
     std::fill(out.words.begin(), out.words.end(), 0u);
-    for (std::int64_t i = 0; i < count; ++i) {
-      for (std::int64_t k = 0; k < cols_; ++k) {
-        const std::uint8_t q = q_[at((first + i) * cols_ + k)];
-        if (!as_words) out.q[at(i * cols_ + k)] = q;
-        const std::int64_t bit = k * encoding_.bits;
-        if (as_words) out.words[at(bit / 32 * count + i)] |= std::uint32_t{q} << (bit % 32);
-      }
+    for (std::int64_t i = 0; i < std::ssize(out.words) * fields; ++i) {
+      const std::int64_t row = i / fields % rows_,
+                         k = (out.first_word + i / fields / rows_) * fields + i % fields;
+      out.words[At(i / fields)] |= std::uint32_t{q_[At(row * cols_ + k)]}
+                                   << (i % fields * encoding_.bits);
     }
-    std::copy_n(&scales_[at(first * groups_)], count * groups_, out.scales.begin());
-    std::copy_n(&zeros_[at(first * groups_)], count * groups_, out.zeros.begin());
+    for (std::int64_t i = 0; i < std::ssize(out.scales); ++i) {
+      const std::size_t from = At(i % rows_ * groups_ + out.first_group + i / rows_);
+      out.scales[At(i)] = scales_[from];
+      out.zeros[At(i)] = zeros_[from];
+    }
     return absl::OkStatus();
   }
   absl::Status ReadSlab(std::int64_t, std::int64_t, std::span<std::uint8_t>) const override {
@@ -218,12 +232,17 @@ class IntegersInMemory final : public WeightSource {
            F16ToF32(scales_[group]);
   }
 
-  // Shuffled, and more than one group.
-  bool reordered() const { return !std::is_sorted(group_of_.begin(), group_of_.end()); }
+  // Does every group follow the one before?
+  bool in_order() const {
+    return std::adjacent_find(group_of_.begin(), group_of_.end(),
+                              [](auto a, auto b) { return b < a || b > a + 1; }) == group_of_.end();
+  }
 
   mutable std::atomic<bool> as_words{false};
 
  private:
+  static std::size_t At(std::int64_t i) { return static_cast<std::size_t>(i); }
+
   std::int64_t rows_, cols_, groups_;
   std::vector<std::int32_t> group_of_;
   std::vector<std::uint8_t> q_;
@@ -236,12 +255,13 @@ TEST(NativeBackend, PacksIntegersOfEdgesByWordsAndByBytes) {
   for (const std::int64_t rows : {1, 16, 21, 48}) {
     for (const std::int64_t cols :
          {8, 120, 128, 152, 264, 260, 262}) {  // the last are no whole of words
-      for (const auto& [bits, group] : {std::pair{4, 32}, {4, 128}, {8, 128}}) {
-        for (const bool shuffled : {false, true}) {
+      for (const auto& [bits, group] : {std::pair{4, 32}, {4, 128}, {4, 1000}, {8, 128}}) {
+        for (const auto order :
+             {GroupOrder::kAsTheyCome, GroupOrder::kShuffled, GroupOrder::kOneIsEmpty}) {
           SCOPED_TRACE(testing::Message()
                        << rows << " x " << cols << ", " << bits << " bits, groups of " << group
-                       << (shuffled ? ", shuffled" : ""));
-          const IntegersInMemory source(bits, rows, cols, group, shuffled);
+                       << ", order " << static_cast<int>(order));
+          const IntegersInMemory source(bits, rows, cols, group, order);
           const WeightFormat held =
               backend->HeldAs(source, *ParseWeightFormat(bits == 4 ? "int4" : "int8"));
           MemoryArena arena(backend->PackedBytes(source, held) + 4096);
@@ -249,7 +269,7 @@ TEST(NativeBackend, PacksIntegersOfEdgesByWordsAndByBytes) {
           const auto packed =
               backend->Pack({.source = &source, .format = held, .arena = &arena}, *team);
           ASSERT_TRUE(packed.ok()) << packed.status();
-          EXPECT_EQ(source.as_words, !source.reordered() && cols * bits % 32 == 0);
+          EXPECT_EQ(source.as_words, source.in_order() && cols * bits % 32 == 0);
           std::vector<float> row(static_cast<std::size_t>(cols));
           for (std::int64_t i = 0; i < rows; ++i) {
             backend->ReadRow(**packed, i, row.data());

@@ -30,12 +30,21 @@ struct IntegerEncoding {
   std::span<const std::int32_t> group_of;  // [cols]: the group of each input, in any order
 };
 
-// Rows of such a matrix as they stand in the file: `q` or, where it is empty, `words`.
+// Rows of such a matrix.
 struct IntegerRows {
   std::span<std::uint8_t> q;        // [count, cols], 0 .. 2^bits - 1
-  std::span<std::uint32_t> words;   // [cols * bits / 32, count], successive inputs from bit 0 on
   std::span<std::uint16_t> scales;  // [count, groups], float16
   std::span<std::uint16_t> zeros;   // [count, groups], 0 .. 2^bits
+};
+
+// Successive inputs of all its rows, as they lie in the file: words of 32 / bits inputs, the first
+// in the lowest bits, and whole groups.
+struct IntegerWords {
+  std::int64_t first_word = 0;
+  std::span<std::uint32_t> words;  // [count, rows]
+  std::int64_t first_group = 0;
+  std::span<std::uint16_t> scales;  // [groups, rows], float16
+  std::span<std::uint16_t> zeros;   // [groups, rows], 0 .. 2^bits
 };
 
 // One weight matrix [rows, cols] = [outputs, inputs] as the model wants it: all folds (fused QKV
@@ -48,11 +57,14 @@ class WeightSource {
   virtual std::int64_t cols() const = 0;
   virtual DType dtype() const = 0;
   // Null: dense values. Otherwise dtype() is kF32, ReadSlab gives the values that the integers
-  // stand for, and ReadIntegers gives the integers. It lives as long as the source.
+  // stand for, and ReadIntegers and ReadWords give the integers. It lives as long as the source.
   virtual const IntegerEncoding* integers() const { return nullptr; }
   // Rows [first, first + count). Many threads at once.
   virtual absl::Status ReadIntegers(std::int64_t first, std::int64_t count,
                                     const IntegerRows& out) const;
+  // The spans' sizes say how many words and groups; asked for only where cols() * bits is a
+  // multiple of 32. Many threads at once; cheapest where each word is read once.
+  virtual absl::Status ReadWords(const IntegerWords& out) const;
   // Rows [first, first + count), dense, in dtype(), into out. Many threads at once.
   virtual absl::Status ReadSlab(std::int64_t first, std::int64_t count,
                                 std::span<std::uint8_t> out) const = 0;

@@ -18,6 +18,9 @@ using cpu::kPanelRows;
 // Steps of the scale search; twice as many gain nothing (docs/numerics.md).
 constexpr std::int64_t kSearchSteps = 24;
 
+// Of words: small enough to stay in a core's caches until they are in panels.
+constexpr std::int64_t kWordSlabBytes = std::int64_t{1} << 20;
+
 cpu::IntegerPanel LayoutOf(const WeightFormat& format) {
   return {.bits = format.bits, .group = format.group, .zeros = format.zeros};
 }
@@ -43,12 +46,11 @@ std::uint32_t QuadAt(const std::uint8_t* q) {
   return quad;
 }
 
-void WriteHeaders(const IntegerPanel& layout, const PanelRows& rows, std::byte* panel) {
-  for (std::int64_t g = 0; g < rows.places / layout.group; ++g) {
-    std::byte* header = panel + layout.HeaderOffset(g);
-    std::memcpy(header, rows.scales.data() + g * kPanelRows, 32);
-    if (layout.zeros) std::memcpy(header + 32, rows.zeros.data() + g * kPanelRows, 32);
-  }
+// Of a group: 16 scales and, where the panel has them, 16 zero points.
+void WriteHeader(const IntegerPanel& layout, const std::uint16_t* scales,
+                 const std::uint16_t* zeros, std::byte* header) {
+  std::memcpy(header, scales, 32);
+  if (layout.zeros) std::memcpy(header + 32, zeros, 32);
 }
 
 using Words16 [[gnu::vector_size(64)]] = std::uint32_t;
@@ -68,8 +70,9 @@ void WriteLine(std::int64_t bits, const std::uint32_t* words, std::byte* line) {
 }
 
 void WritePanel(const IntegerPanel& layout, const PanelRows& rows, std::byte* panel) {
-  WriteHeaders(layout, rows, panel);
   for (std::int64_t g = 0; g < rows.places / layout.group; ++g) {
+    WriteHeader(layout, rows.scales.data() + g * kPanelRows, rows.zeros.data() + g * kPanelRows,
+                panel + layout.HeaderOffset(g));
     auto* line = reinterpret_cast<std::uint32_t*>(panel + layout.DataOffset(g));
     const std::uint8_t* from = rows.q.data() + g * layout.group;
     if (layout.bits == 8) {
@@ -105,18 +108,30 @@ class Packer {
 
   absl::Status Run(ThreadTeam& team) {
     if (const IntegerEncoding* integers = source_.integers()) {
+      if (AsWords(*integers)) {
+        const Slabs slabs{.units = columns_.groups(),
+                          .align = 1,
+                          .unit_bytes = source_.rows() * (WordsOfGroup() + 1) * 4,
+                          .slab_bytes = kWordSlabBytes};
+        return ForSlabs(request_, slabs, team,
+                        [&](std::int64_t first, std::int64_t count, std::span<std::uint8_t> slab) {
+                          return TakeWords(first, count, slab);
+                        });
+      }
       // Slabs of four times the usual size: a file of [inputs, outputs] is read in pieces as long
       // as a slab has rows.
-      const std::int64_t row_bytes =
-          (AsWords(*integers) ? source_.cols() * integers->bits / 8 : source_.cols()) +
-          4 * integers->groups;
-      return ForSlabs(request_, kPanelRows, row_bytes, 4 * kSlabBytes, team,
+      const Slabs slabs{.units = source_.rows(),
+                        .align = kPanelRows,
+                        .unit_bytes = source_.cols() + 4 * integers->groups,
+                        .slab_bytes = 4 * kSlabBytes};
+      return ForSlabs(request_, slabs, team,
                       [&](std::int64_t first, std::int64_t count, std::span<std::uint8_t> slab) {
                         return TakeIntegers(*integers, first, count, slab);
                       });
     }
     const auto row_bytes = source_.cols() * static_cast<std::int64_t>(DTypeSize(source_.dtype()));
-    return ForSlabs(request_, kPanelRows, row_bytes, kSlabBytes, team,
+    const Slabs slabs{.units = source_.rows(), .align = kPanelRows, .unit_bytes = row_bytes};
+    return ForSlabs(request_, slabs, team,
                     [&](std::int64_t first, std::int64_t count, std::span<std::uint8_t> slab) {
                       MOSSRT_RETURN_IF_ERROR(source_.ReadSlab(first, count, slab));
                       return RoundRows(first, count, slab.data(),
@@ -125,10 +140,14 @@ class Packer {
   }
 
  private:
-  // Words of integers that stay in order differ from a panel's lines within the words only.
+  // Words of integers that stay in order differ from a panel's lines within the words only. A slab
+  // has room for no more groups of the file than of the panel.
   bool AsWords(const IntegerEncoding& integers) const {
+    const auto skips = [](std::int32_t a, std::int32_t b) { return b > a + 1; };
     return integers.bits == layout_.bits && columns_.order.empty() &&
-           source_.cols() * layout_.bits % 32 == 0;
+           source_.cols() * layout_.bits % 32 == 0 &&
+           std::adjacent_find(columns_.of_file.begin(), columns_.of_file.end(), skips) ==
+               columns_.of_file.end();
   }
 
   std::byte* PanelOf(std::int64_t row) const {
@@ -182,13 +201,9 @@ class Packer {
     auto* halves = reinterpret_cast<std::uint16_t*>(slab.data());
     const std::span<std::uint16_t> scales(halves, n * groups),
         zeros(halves + n * groups, n * groups);
-    const bool as_words = AsWords(integers);
     const std::span<std::uint8_t> q = slab.subspan(4 * n * groups);
-    const std::span<std::uint32_t> words(reinterpret_cast<std::uint32_t*>(q.data()), q.size() / 4);
-    MOSSRT_RETURN_IF_ERROR(source_.ReadIntegers(
-        first, count,
-        as_words ? IntegerRows{.q = {}, .words = words, .scales = scales, .zeros = zeros}
-                 : IntegerRows{.q = q, .words = {}, .scales = scales, .zeros = zeros}));
+    MOSSRT_RETURN_IF_ERROR(
+        source_.ReadIntegers(first, count, {.q = q, .scales = scales, .zeros = zeros}));
     PanelRows rows(columns_);
     for (std::int64_t at = 0; at < count; at += kPanelRows) {
       const std::int64_t lanes = std::min(kPanelRows, count - at);
@@ -197,9 +212,7 @@ class Packer {
         const auto row = static_cast<std::size_t>(there ? at + lane : 0);
         std::uint8_t* to = rows.Row(lane);
         const std::uint8_t* from = q.data() + row * cols;
-        if (as_words) {
-          // Below, all rows of the panel together.
-        } else if (!there) {
+        if (!there) {
           std::fill_n(to, columns_.places(), std::uint8_t{0});
         } else if (columns_.order.empty()) {
           std::copy_n(from, cols, to);
@@ -216,30 +229,67 @@ class Packer {
           rows.zeros[index] = there ? zeros[in_file] : std::uint16_t{0};
         }
       }
-      if (as_words) {
-        WriteHeaders(layout_, rows, PanelOf(first + at));
-        WriteWords(words.data() + at, count, lanes, PanelOf(first + at));
-      } else {
-        WritePanel(layout_, rows, PanelOf(first + at));
-      }
+      WritePanel(layout_, rows, PanelOf(first + at));
     }
     return absl::OkStatus();
   }
 
-  // words [cols * bits / 32, count], of which the first `lanes` of each row belong to this panel.
-  void WriteWords(const std::uint32_t* words, std::int64_t count, std::int64_t lanes,
-                  std::byte* panel) const {
-    const std::int64_t fields = 32 / layout_.bits, lines = source_.cols() / fields,
-                       of_group = layout_.group / fields;
-    std::uint32_t edge[kPanelRows] = {};
-    for (std::int64_t i = 0; i < columns_.places() / fields; ++i) {
-      const std::uint32_t* from = words + i * count;
-      if (lanes < kPanelRows || i >= lines) {
-        std::fill_n(edge, kPanelRows, 0u);
-        if (i < lines) std::copy_n(from, lanes, edge);
-        from = edge;
+  std::int64_t WordsOfGroup() const { return layout_.group * layout_.bits / 32; }
+
+  // Groups [first, first + count) of every panel. As the file has words of all outputs side by
+  // side, it is read in long pieces, each once.
+  absl::Status TakeWords(std::int64_t first, std::int64_t count,
+                         std::span<std::uint8_t> slab) const {
+    const std::int64_t rows = source_.rows(), all = source_.cols() * layout_.bits / 32;
+    const std::int64_t first_word = first * WordsOfGroup();
+    const std::int64_t n = std::min(count * WordsOfGroup(), all - first_word);
+    const std::int64_t first_group = columns_.of_file[static_cast<std::size_t>(first)],
+                       last_group = columns_.of_file[static_cast<std::size_t>(first + count - 1)];
+    const auto halves = static_cast<std::size_t>((last_group - first_group + 1) * rows);
+    auto* scales = reinterpret_cast<std::uint16_t*>(slab.data());
+    const std::uint16_t* zeros = scales + halves;
+    auto* words = reinterpret_cast<std::uint32_t*>(slab.data() + 4 * halves);
+    MOSSRT_RETURN_IF_ERROR(source_.ReadWords({.first_word = first_word,
+                                              .words = {words, static_cast<std::size_t>(n * rows)},
+                                              .first_group = first_group,
+                                              .scales = {scales, halves},
+                                              .zeros = {scales + halves, halves}}));
+    // Each thread starts at its own share of the panels, so that no two touch a page first.
+    const std::int64_t panels = (rows + kPanelRows - 1) / kPanelRows,
+                       start = panels * first / columns_.groups();
+    for (std::int64_t i = 0; i < panels; ++i) {
+      const std::int64_t panel = (start + i) % panels, row = panel * kPanelRows;
+      WriteGroups(first, count, n, words + row, scales + row, zeros + row,
+                  std::min(kPanelRows, rows - row), PanelOf(row));
+    }
+    return absl::OkStatus();
+  }
+
+  // Groups [first, first + count) of one panel of `lanes` rows, of which each array has successive
+  // ones; `n` words are there, the inputs behind them are zero.
+  void WriteGroups(std::int64_t first, std::int64_t count, std::int64_t n,
+                   const std::uint32_t* words, const std::uint16_t* scales,
+                   const std::uint16_t* zeros, std::int64_t lanes, std::byte* panel) const {
+    const std::int64_t rows = source_.rows(), of_group = WordsOfGroup();
+    const auto whole = [lanes](auto* edge, const auto* from) {
+      if (lanes == kPanelRows) return from;
+      std::copy_n(from, lanes, edge);
+      return static_cast<decltype(from)>(edge);
+    };
+    std::uint16_t edge_scales[kPanelRows] = {}, edge_zeros[kPanelRows] = {};
+    std::uint32_t edge_words[kPanelRows] = {};
+    const std::uint32_t nothing[kPanelRows] = {};
+    const std::int32_t* of_file = columns_.of_file.data() + first;
+    for (std::int64_t g = 0; g < count; ++g) {
+      const std::int64_t in_slab = (of_file[g] - of_file[0]) * rows;
+      WriteHeader(layout_, whole(edge_scales, scales + in_slab), whole(edge_zeros, zeros + in_slab),
+                  panel + layout_.HeaderOffset(first + g));
+      std::byte* line = panel + layout_.DataOffset(first + g);
+      for (std::int64_t i = g * of_group; i < (g + 1) * of_group; ++i, line += 64) {
+        __builtin_prefetch(words + i * rows + 4 * kPanelRows);
+        __builtin_prefetch(line + panel_bytes_, 1);
+        WriteLine(layout_.bits, i < n ? whole(edge_words, words + i * rows) : nothing, line);
       }
-      WriteLine(layout_.bits, from, panel + layout_.DataOffset(i / of_group) + i % of_group * 64);
     }
   }
 
