@@ -1,5 +1,5 @@
 // Peak memory of loading: packed weights + 64 MiB a thread, on synthetic checkpoints of over 600
-// MB, in both kinds of file, held as they stand and converted while they are read.
+// MB, in both kinds of file, held as they stand and converted while they are read, and of GPTQ.
 #include <malloc.h>
 #include <unistd.h>
 
@@ -16,13 +16,15 @@ constexpr std::int64_t kHidden = 2048, kLayers = 5, kVocab = 16384;
 struct Tensor {
   std::string name;
   std::vector<std::int64_t> shape;
-  std::uint64_t values = 1;  // of float16, all of them zero
+  std::uint64_t values = 1;  // all of them zero
+  std::string dtype = "F16";
+  std::uint64_t bytes() const { return values * (dtype == "F16" ? 2 : 4); }
 };
 
 std::vector<Tensor> MossTensors() {
   std::vector<Tensor> tensors;
   const auto add = [&](const std::string& name, const std::vector<std::int64_t>& shape) {
-    tensors.push_back({name, shape});
+    tensors.push_back({.name = name, .shape = shape});
     for (const std::int64_t n : shape) tensors.back().values *= static_cast<std::uint64_t>(n);
   };
   add("transformer.wte.weight", {kVocab, kHidden});
@@ -41,6 +43,31 @@ std::vector<Tensor> MossTensors() {
   add("transformer.ln_f.bias", {kHidden});
   add("lm_head.weight", {kVocab, kHidden});
   add("lm_head.bias", {kVocab});
+  return tensors;
+}
+
+// The same with the layers' matrices in groups of 128 inputs.
+std::vector<Tensor> GptqMossTensors(std::int64_t bits) {
+  std::vector<Tensor> tensors;
+  const auto add = [&](const std::string& name, std::int64_t rows, std::int64_t cols,
+                       const std::string& dtype) {
+    tensors.push_back({.name = name,
+                       .shape = {rows, cols},
+                       .values = static_cast<std::uint64_t>(rows * cols),
+                       .dtype = dtype});
+  };
+  for (const Tensor& t : MossTensors()) {
+    const std::size_t end = t.name.rfind(".weight");
+    if (!t.name.starts_with("transformer.h.") || t.shape.size() != 2) {
+      tensors.push_back(t);
+      continue;
+    }
+    const std::string base = t.name.substr(0, end);
+    const std::int64_t outputs = t.shape[0], inputs = t.shape[1];
+    add(base + ".qweight", inputs * bits / 32, outputs, "I32");
+    add(base + ".qzeros", inputs / 128, outputs * bits / 32, "I32");
+    add(base + ".scales", inputs / 128, outputs, "F16");
+  }
   return tensors;
 }
 
@@ -66,13 +93,13 @@ class SparseFile {
   std::uint64_t at_ = 0;
 };
 
-void WriteSafetensors(const std::string& directory) {
+void WriteSafetensors(const std::string& directory, const std::vector<Tensor>& tensors) {
   Json header;
   std::uint64_t offset = 0;
-  for (const Tensor& t : MossTensors()) {
+  for (const Tensor& t : tensors) {
     header[t.name] = {
-        {"dtype", "F16"}, {"shape", t.shape}, {"data_offsets", {offset, offset + 2 * t.values}}};
-    offset += 2 * t.values;
+        {"dtype", t.dtype}, {"shape", t.shape}, {"data_offsets", {offset, offset + t.bytes()}}};
+    offset += t.bytes();
   }
   SparseFile file(directory + "/model.safetensors");
   file.Write(testing::Safetensors(header.dump(), ""));
@@ -145,20 +172,19 @@ std::uint64_t StatusKilobytes(const std::string& key) {
 class MemoryTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    for (const std::string kind : {"safetensors", "torch"}) {
+    for (const std::string kind : {"safetensors", "torch", "gptq4", "gptq2"}) {
       std::filesystem::create_directories(Directory(kind));
-      std::ofstream(Directory(kind) + "/config.json") << Json{{"model_type", "moss"},
-                                                              {"n_embd", kHidden},
-                                                              {"n_layer", kLayers},
-                                                              {"n_head", 16},
-                                                              {"n_positions", 2048},
-                                                              {"rotary_dim", 64},
-                                                              {"vocab_size", kVocab},
-                                                              {"layer_norm_epsilon", 1e-5},
-                                                              {"activation_function", "gelu_new"}}
-                                                             .dump();
+      std::ofstream(Directory(kind) + "/config.json")
+          << Json{{"model_type", "moss"},       {"n_embd", kHidden},
+                  {"n_layer", kLayers},         {"n_head", 16},
+                  {"n_positions", 2048},        {"rotary_dim", 64},
+                  {"vocab_size", kVocab},       {"groupsize", 128},
+                  {"layer_norm_epsilon", 1e-5}, {"activation_function", "gelu_new"}}
+                 .dump();
     }
-    WriteSafetensors(Directory("safetensors"));
+    WriteSafetensors(Directory("safetensors"), MossTensors());
+    WriteSafetensors(Directory("gptq4"), GptqMossTensors(4));
+    WriteSafetensors(Directory("gptq2"), GptqMossTensors(2));
     WriteTorchFile(Directory("torch"));
   }
   void TearDown() override { std::filesystem::remove_all(root_); }
@@ -181,7 +207,10 @@ TEST_F(MemoryTest, LoadingPeaksAtPackedWeightsAndSlabs) {
                                                    {"safetensors", "int8", 1, 300},
                                                    {"torch", "int8-g64-asym", 2, 300},
                                                    {"torch", "int4", 1, 170},
-                                                   {"safetensors", "int4-g32-asym", 2, 170}}) {
+                                                   {"safetensors", "int4-g32-asym", 2, 170},
+                                                   {"gptq4", "auto", 1, 170},
+                                                   {"gptq4", "auto", 2, 170},
+                                                   {"gptq2", "auto", 2, 170}}) {
     const auto checkpoint = OpenCheckpoint(Directory(c.kind));
     ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
     malloc_trim(0);  // what an earlier case gave back must not serve this one unseen
