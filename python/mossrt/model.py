@@ -248,7 +248,8 @@ class Model:
         min_new_tokens, eos_token_id, stop (or stop_strings), top_logprobs, ...; see
         `mossrt.describe_options("generate")`. None, or leaving it out, means: as
         generation_config.json says, then the family's recipe, then the default; the output's
-        `options` tell which.
+        `options` tell which. Where transformers warns, of a min_new_tokens above max_new_tokens,
+        this is a ValueError; a max_new_tokens given here overrules a file's min_new_tokens.
         add_special_tokens, parse_special: for a prompt that is text, as in `Tokenizer.encode`.
         logits_processor: fn(ids [n], logits [vocab]), or several; changes logits in place or
             returns new ones.

@@ -238,6 +238,24 @@ bool OnlyTheFileSamples(const Values& values) {
   return file;
 }
 
+// More tokens at least than at most: an argument for the most overrules what a file says of the
+// least; any other such pair is a mistake.
+absl::Status CheckLengths(Values* values) {
+  const Value& most = values->find("max_new_tokens")->second;
+  Value& least = values->find("min_new_tokens")->second;
+  const auto n = most.json.get<std::int64_t>();
+  if (n < 0 || least.json.get<std::int64_t>() <= n) return absl::OkStatus();
+  if (most.origin == kArgument && least.origin != kArgument) {
+    least = {n, Cat(least.origin, " (there ", DumpJson(least.json), ", more than max_new_tokens)")};
+    return absl::OkStatus();
+  }
+  const std::string text = Cat("min_new_tokens is ", DumpJson(least.json), " (", least.origin,
+                               "), more than max_new_tokens, ", n, " (", most.origin, ")");
+  if (least.origin != kArgument) return BlameConfig(absl::InvalidArgumentError(text));
+  return absl::InvalidArgumentError(Cat(
+      text, "; give a larger max_new_tokens (-1: until the context is full) or a smaller minimum"));
+}
+
 // Values have been checked against the table.
 GenerateOptions Fill(const Values& values) {
   const auto get = [&](std::string_view key) -> const Json& {
@@ -288,6 +306,7 @@ absl::StatusOr<ResolvedGenerateOptions> ResolveGenerateOptions(
   for (const OptionInfo& row : OptionTable(OptionKind::kGenerate)) {
     SetIfAbsent(&values, row.key, Json::parse(row.default_json), "default");
   }
+  MOSSRT_RETURN_IF_ERROR(CheckLengths(&values));
   const bool greedy = !values.find("do_sample")->second.json.get<bool>();
   for (const OptionInfo& row : OptionTable(OptionKind::kGenerate)) {
     const Value& value = values.find(row.key)->second;

@@ -116,6 +116,11 @@ absl::StatusOr<std::unique_ptr<Generation>> Generation::Start(Session& session,
             "at least 0, found ",
             options.max_new_tokens, " and ", options.min_new_tokens));
   }
+  if (options.max_new_tokens >= 0 && options.min_new_tokens > options.max_new_tokens) {
+    return absl::InvalidArgumentError(Cat("min_new_tokens is ", options.min_new_tokens,
+                                          ", more than max_new_tokens, ", options.max_new_tokens,
+                                          "; raise max_new_tokens or lower min_new_tokens"));
+  }
   for (const std::int32_t id : options.eos_token_id) {
     if (id < 0 || id >= vocab) {
       return absl::InvalidArgumentError(

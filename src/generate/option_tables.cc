@@ -49,7 +49,8 @@ constexpr OptionInfo kGenerate[] = {
     {"max_new_tokens", OptionType::kInt, "256", -1, kMaxInt, "", "0.1",
      "Most tokens to generate; -1: until the context is full."},
     {"min_new_tokens", OptionType::kInt, "0", 0, kMaxInt, "", "0.1",
-     "End tokens are forbidden before so many new tokens."},
+     "End tokens are forbidden before so many new tokens; more than max_new_tokens is an error "
+     "(transformers warns)."},
     {"do_sample", OptionType::kBool, "false", 0, 0, "", "0.1",
      "Draw tokens at random; false: always the most probable one, and temperature, top_k, top_p "
      "and min_p have no effect."},

@@ -1,7 +1,9 @@
 // The numbers of config.json, each checked, all complaints in one message.
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <optional>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -27,17 +29,17 @@ class Reader {
                    std::int64_t fallback) {
     if (key.empty() && fallback >= 0) return fallback;
     if (key.empty()) {
-      problems_.emplace_back("the architecture names no key for a size that every model has");
+      Blame(key, "the architecture names no key for a size that every model has");
       return low;
     }
     const auto value = config_.Int(key, low, high);
     if (!value.ok()) {
-      problems_.emplace_back(Message(value.status()));
+      Blame(key, std::string(Message(value.status())));
       return low;
     }
     if (!value->has_value()) {
       if (fallback >= 0) return fallback;
-      problems_.push_back(Cat("config.json: \"", key, "\" is missing"));
+      Blame(key, Cat("config.json: \"", key, "\" is missing"));
       return low;
     }
     return **value;
@@ -46,7 +48,7 @@ class Reader {
   double Number(const std::string& key, double fallback) {
     if (key.empty()) return fallback;
     const auto value = config_.Number(key);
-    if (!value.ok()) problems_.emplace_back(Message(value.status()));
+    if (!value.ok()) Blame(key, std::string(Message(value.status())));
     return value.ok() && value->has_value() ? **value : fallback;
   }
 
@@ -71,8 +73,14 @@ class Reader {
                             ", which this library does not run"));
   }
 
-  void Require(bool ok, std::string problem) {
-    if (!ok) problems_.push_back(Cat("config.json: ", problem));
+  // `of`: the keys that a relation is about. What stands in the place of a value that was
+  // complained about says nothing about the others.
+  void Require(bool ok, std::string problem, std::initializer_list<std::string_view> of = {}) {
+    if (!ok && Sound(of)) problems_.push_back(Cat("config.json: ", problem));
+  }
+  bool Sound(std::initializer_list<std::string_view> keys) const {
+    return std::none_of(keys.begin(), keys.end(),
+                        [this](std::string_view key) { return blamed_.contains(key); });
   }
 
   const Json* Find(const std::string& key) const { return config_.Find(key); }
@@ -85,8 +93,14 @@ class Reader {
   }
 
  private:
+  void Blame(const std::string& key, std::string problem) {
+    problems_.push_back(std::move(problem));
+    blamed_.insert(key);
+  }
+
   JsonReader config_;
   std::vector<std::string> problems_;
+  std::set<std::string, std::less<>> blamed_;
 };
 
 Activation ActivationByName(const std::string& name, Reader* reader) {
@@ -137,12 +151,15 @@ std::int64_t RotaryDim(std::int64_t head_dim, double fraction) {
 void RefuseOtherRotary(const ArchSpec& spec, const HyperParams& p,
                        const std::optional<double>& factor, Reader* reader) {
   if (spec.position == Position::kNone) return;
+  const ConfigKeys& keys = spec.keys;
   const auto refuse = [&](const char* key, double stated, std::string_view used) {
-    reader->Require(false, Cat("\"", key, "\" is ", stated, ", which the architecture \"",
-                               spec.name, "\" does not read: it uses ", used));
+    reader->Require(false,
+                    Cat("\"", key, "\" is ", stated, ", which the architecture \"", spec.name,
+                        "\" does not read: it uses ", used),
+                    {key, keys.hidden, keys.heads, keys.head_dim, keys.rotary_dim});
   };
   for (const char* key : {"rope_theta", "rotary_emb_base"}) {
-    if (key == spec.keys.rope_theta) continue;
+    if (key == keys.rope_theta) continue;
     const double stated = reader->Number(key, p.rope_theta);
     if (stated != p.rope_theta) refuse(key, stated, Cat("the base ", p.rope_theta));
   }
@@ -151,7 +168,7 @@ void RefuseOtherRotary(const ArchSpec& spec, const HyperParams& p,
     refuse(key, stated, Cat(p.rotary_dim, " of the ", p.head_dim, " dimensions of a head"));
   };
   for (const char* key : {"partial_rotary_factor", "rotary_pct"}) {
-    if (key == spec.keys.rotary_fraction || reader->Find(key) == nullptr) continue;
+    if (key == keys.rotary_fraction || reader->Find(key) == nullptr) continue;
     refuse_fraction(key, reader->Number(key, 1.0));
   }
   if (factor) refuse_fraction("rope_parameters.partial_rotary_factor", *factor);
@@ -187,15 +204,18 @@ absl::StatusOr<HyperParams> ReadHyperParams(const ArchSpec& spec, const std::str
   p.max_positions = r.Int(keys.max_positions, 1, kMaxDim, -1);
   r.Require(p.kv_heads > 0 && p.heads % p.kv_heads == 0,
             Cat("\"", keys.heads, "\" = ", p.heads, " is no multiple of \"", keys.kv_heads,
-                "\" = ", p.kv_heads));
+                "\" = ", p.kv_heads),
+            {keys.heads, keys.kv_heads});
   p.head_dim = r.Int(keys.head_dim, 1, 65536, p.hidden / std::max<std::int64_t>(1, p.heads));
   const bool stated_head_dim = !keys.head_dim.empty() && r.Find(keys.head_dim) != nullptr;
   r.Require(stated_head_dim || p.hidden % p.heads == 0,
             Cat("\"", keys.hidden, "\" = ", p.hidden, " is no multiple of \"", keys.heads,
-                "\" = ", p.heads));
+                "\" = ", p.heads),
+            {keys.hidden, keys.heads});
   r.Require(
       p.heads * p.head_dim <= kMaxDim && p.heads / std::max<std::int64_t>(1, p.kv_heads) <= 1024,
-      Cat(p.heads, " heads of ", p.head_dim, " dimensions are more than any known model has"));
+      Cat(p.heads, " heads of ", p.head_dim, " dimensions are more than any known model has"),
+      {keys.hidden, keys.heads, keys.kv_heads, keys.head_dim});
   p.inner = r.Int(keys.inner, 1, kMaxDim,
                   spec.inner_per_hidden > 0 ? p.hidden * spec.inner_per_hidden : -1);
   r.Require(p.inner <= 4 * kMaxDim, Cat("an MLP of ", p.inner, " neurons is too wide"));
@@ -216,14 +236,18 @@ absl::StatusOr<HyperParams> ReadHyperParams(const ArchSpec& spec, const std::str
   r.Require(p.rope_theta > 1, Cat("the rotary base ", p.rope_theta, " is not above 1"));
   const double stated = factor.value_or(fraction);
   r.Require(stated > 0 && stated <= 1, Cat("the rotary fraction ", stated, " is not in (0, 1]"));
+  const bool head_known = r.Sound({keys.hidden, keys.heads, keys.head_dim});
+  const std::int64_t most = head_known ? p.head_dim : kMaxDim;
   p.rotary_dim = spec.position == Position::kNone
                      ? 0
-                     : r.Int(keys.rotary_dim, 0, p.head_dim, RotaryDim(p.head_dim, fraction));
-  r.Require(p.rotary_dim % 2 == 0, Cat("the rotary dimension ", p.rotary_dim, " is odd"));
+                     : r.Int(keys.rotary_dim, 0, most, RotaryDim(p.head_dim, fraction));
+  r.Require(p.rotary_dim % 2 == 0, Cat("the rotary dimension ", p.rotary_dim, " is odd"),
+            {keys.hidden, keys.heads, keys.head_dim, keys.rotary_fraction});
   RefuseOtherRotary(spec, p, factor, &r);
   r.Require(
       p.rotary_dim * p.max_positions <= kMaxRotaryValues,
-      Cat("\"", keys.max_positions, "\" = ", p.max_positions, " is too large for a rotary table"));
+      Cat("\"", keys.max_positions, "\" = ", p.max_positions, " is too large for a rotary table"),
+      {keys.hidden, keys.heads, keys.head_dim, keys.max_positions});
 
   p.qkv_groups = 0;
   if (spec.fused_qkv.groups != 0) {
@@ -233,7 +257,8 @@ absl::StatusOr<HyperParams> ReadHyperParams(const ArchSpec& spec, const std::str
     p.qkv_groups = static_cast<int>(r.Int(keys.qkv_groups, 1, 65536, by_spec));
     r.Require(p.qkv_groups > 0 && p.kv_heads % p.qkv_groups == 0,
               Cat(p.kv_heads, " heads cannot be split into the ", p.qkv_groups,
-                  " groups of the fused QKV matrix"));
+                  " groups of the fused QKV matrix"),
+              {keys.heads, keys.kv_heads, keys.qkv_groups});
   }
   p.residual = spec.residual;
   if (!keys.parallel_residual.empty() && !r.Bool(keys.parallel_residual, true))

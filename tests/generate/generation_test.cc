@@ -283,6 +283,8 @@ TEST(Generation, MistakesAreErrors) {
   EXPECT_EQ(code(*session, &TheTokenizer(), {.stop = {""}}), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code(*session, nullptr, {.eos_token_id = {352}}), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code(*session, nullptr, {.max_new_tokens = -2}), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code(*session, nullptr, {.max_new_tokens = 4, .min_new_tokens = 5}),
+            absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code(*session, nullptr, {.sampling = {.do_sample = true, .temperature = 0}}),
             absl::StatusCode::kInvalidArgument);
 }

@@ -213,6 +213,32 @@ TEST_F(Resolve, ArgumentsWithoutEffectAreNamed) {
   EXPECT_EQ(origins_["temperature"], "0.5 from argument");
 }
 
+TEST_F(Resolve, MoreTokensAtLeastThanAtMost) {
+  const auto refused = [&](std::string_view arguments, std::string_view part) {
+    const auto resolved = ResolveGenerateOptions(arguments, "", "", moss_, nullptr);
+    EXPECT_EQ(resolved.status().code(), absl::StatusCode::kInvalidArgument) << arguments;
+    EXPECT_NE(Text(resolved.status()).find(part), std::string::npos) << resolved.status();
+  };
+  refused(R"({"min_new_tokens": 9, "max_new_tokens": 8})",
+          "min_new_tokens is 9 (argument), more than max_new_tokens, 8 (argument); give a larger");
+  refused(R"({"min_new_tokens": 257})", "more than max_new_tokens, 256 (recipe:moss)");
+  for (const char* fits : {R"({"min_new_tokens": 256})", R"({"min_new_tokens": 0})",
+                           R"({"min_new_tokens": 8, "max_new_tokens": 8})",
+                           R"({"min_new_tokens": 9999, "max_new_tokens": -1})"}) {
+    EXPECT_TRUE(ResolveGenerateOptions(fits, "", "", moss_, nullptr).ok()) << fits;
+  }
+  const std::string_view file = R"({"min_new_tokens": 50, "max_new_tokens": 20})";
+  const auto blamed = ResolveGenerateOptions("", file, "", llama_, nullptr).status();
+  EXPECT_EQ(blamed.code(), absl::StatusCode::kDataLoss) << blamed;
+  EXPECT_TRUE(Text(blamed).starts_with("generation_config.json: min_new_tokens is 50")) << blamed;
+  // Whoever wants few tokens gets them, from a file that wants many as well.
+  const auto few = Run(R"({"max_new_tokens": 3})", file, "", llama_);
+  EXPECT_EQ(few.options.max_new_tokens, 3);
+  EXPECT_EQ(few.options.min_new_tokens, 3);
+  EXPECT_EQ(origins_["min_new_tokens"],
+            "3 from generation_config.json (there 50, more than max_new_tokens)");
+}
+
 TEST_F(Resolve, NothingIsIgnoredInSilence) {
   Run("", R"({"num_beams": 4, "length_penalty": 1.0, "bos_token_id": 1, "max_length": 4096,
               "transformers_version": "5.0", "penalty_alpha": null, "new_thing": true})",

@@ -47,14 +47,25 @@ TEST(HostileConfig, NumbersOutOfRangeAreNamed) {
   for (const char* key : {"n_embd", "n_layer", "n_head", "n_inner", "n_positions", "vocab_size"}) {
     for (const Json& value : {Json(0), Json(-1), Json(INT64_MAX), Json(UINT64_MAX), Json(1e300),
                               Json("8"), Json::array(), Json(true)}) {
-      ExpectAll(ErrorOf(With(TinyMoss(), [&](Json& c) { c[key] = value; })),
-                {std::string("\"") + key + "\"", "made"});
+      const std::string error = ErrorOf(With(TinyMoss(), [&](Json& c) { c[key] = value; }));
+      ExpectAll(error, {std::string("\"") + key + "\"", "made"});
+      // That, and what to do: nothing that would be true of another value only.
+      EXPECT_EQ(std::count(error.begin(), error.end(), '\n'), 1) << error;
     }
   }
   ExpectAll(ErrorOf(With(TinyLlama(), [](Json& c) { c["num_key_value_heads"] = 0; })),
             {"num_key_value_heads"});
   ExpectAll(ErrorOf(With(TinyLlama(), [](Json& c) { c["num_key_value_heads"] = 3; })),
             {"no multiple", "num_key_value_heads"});
+  const std::string no_heads =
+      ErrorOf(With(TinyLlama(), [](Json& c) { c["num_attention_heads"] = 0; }));
+  EXPECT_EQ(no_heads.find("no multiple"), std::string::npos) << no_heads;
+  const std::string factor =
+      ErrorOf(With(TinyLlama(), [](Json& c) { c["partial_rotary_factor"] = "all"; }));
+  EXPECT_EQ(std::count(factor.begin(), factor.end(), '\n'), 1) << factor;
+  // A value without fault is still held against the others without.
+  ExpectAll(ErrorOf(With(TinyMoss(), [](Json& c) { c["vocab_size"] = 0, c["n_head"] = 3; })),
+            {"\"vocab_size\"", "\"n_embd\" = 32 is no multiple of \"n_head\" = 3"});
   ExpectAll(ErrorOf(With(TinyLlama(), [](Json& c) { c["head_dim"] = 0; })), {"head_dim"});
   ExpectAll(ErrorOf(With(TinyMoss(), [](Json& c) { c["mp_num"] = 3; })), {"3 groups"});
 }
