@@ -422,11 +422,19 @@ class Conversation(Closing):
         return self._chat.undo()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the conversation, ids included, as JSON with a checksum."""
-        target = Path(path)
+        """Writes the conversation, ids included, as JSON with a checksum.
+
+        The file appears whole or not at all; where path is a symbolic link, what it leads to is
+        written.
+        """
+        target = Path(os.path.realpath(path))
         partial = target.with_name(target.name + ".partial")
-        partial.write_text(self._chat.save(), encoding="utf-8")
-        partial.replace(target)
+        try:
+            partial.write_text(self._chat.save(), encoding="utf-8")
+            partial.replace(target)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 def render(

@@ -9,6 +9,8 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 #include <system_error>
 
 #include "base/cat.h"
@@ -26,6 +28,26 @@ int Retry(Call call) {
     result = call();
   } while (result < 0 && errno == EINTR);
   return result;
+}
+
+std::string FolderOf(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+}
+
+// The file that open() would write to, whether it is there or not.
+absl::StatusOr<std::string> BehindLinks(const std::string& path) {
+  constexpr int kMostLinks = 40;  // as Linux follows
+  std::string at = path;
+  for (int links = 0; links <= kMostLinks; ++links) {
+    std::error_code no_link;
+    const std::string target = std::filesystem::read_symlink(at, no_link).string();
+    if (no_link) return at;
+    at = target.starts_with('/') ? target : Cat(FolderOf(at), "/", target);
+  }
+  return absl::InvalidArgumentError(
+      Cat(path, ": leads through more than ", kMostLinks,
+          " symbolic links, perhaps in a circle; give the path of the file itself"));
 }
 
 std::string ProcPath(int fd) { return Cat("/proc/self/fd/", fd); }
@@ -75,13 +97,11 @@ std::string AtomicFile::TemporaryName() const {
 
 absl::StatusOr<AtomicFile> AtomicFile::Create(const std::string& path, std::uint64_t size,
                                               bool unnamed) {
+  MOSSRT_ASSIGN_OR_RETURN(const std::string real, BehindLinks(path));
   AtomicFile file;
-  file.path_ = path;
-  const std::size_t slash = path.rfind('/');
-  file.name_ = slash == std::string::npos ? path : path.substr(slash + 1);
-  const std::string folder = slash == std::string::npos ? "."
-                             : slash == 0               ? "/"
-                                                        : path.substr(0, slash);
+  file.path_ = real == path ? path : Cat(path, " (a link to ", real, ")");
+  file.name_ = real.substr(real.rfind('/') + 1);  // npos + 1 is 0
+  const std::string folder = FolderOf(real);
   if (file.name_.empty() || file.name_ == "." || file.name_ == "..") {
     return absl::InvalidArgumentError(Cat("\"", path, "\" names no file that could be written"));
   }
@@ -91,15 +111,15 @@ absl::StatusOr<AtomicFile> AtomicFile::Create(const std::string& path, std::uint
   struct stat info;
   if (::fstatat(file.directory_, file.name_.c_str(), &info, 0) == 0 && !S_ISREG(info.st_mode)) {
     return absl::InvalidArgumentError(
-        Cat(path, ": is there and no regular file; choose another name"));
+        Cat(file.path_, ": is there and no regular file; choose another name"));
   }
   // Beyond this limit a write would end the process by a signal.
   rlimit limit;
   if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
       size > limit.rlim_cur) {
-    return absl::UnavailableError(Cat(path, ": needs ", size, " bytes, but files of this process ",
-                                      "may have ", std::uint64_t{limit.rlim_cur},
-                                      "; raise the limit (ulimit -f)"));
+    return absl::UnavailableError(
+        Cat(file.path_, ": needs ", size, " bytes, but files of this process ", "may have ",
+            std::uint64_t{limit.rlim_cur}, "; raise the limit (ulimit -f)"));
   }
   if (unnamed) {
     file.fd_ =
@@ -166,6 +186,22 @@ absl::Status AtomicFile::Commit() {
   ::fsync(directory_);
   Abandon();
   return absl::OkStatus();
+}
+
+bool FileBeginsWith(const std::string& path, std::string_view magic) {
+  std::string start(magic.size(), '\0');
+  std::ifstream file(path, std::ios::binary);
+  file.read(start.data(), static_cast<std::streamsize>(start.size()));
+  return file && start == magic;
+}
+
+absl::Status CheckReplaces(const std::string& path, std::string_view magic, std::string_view kind) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error) || FileBeginsWith(path, magic)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      Cat(path, ": is there and no ", kind, ", and is not replaced; choose another name"));
 }
 
 }  // namespace mossrt::runtime

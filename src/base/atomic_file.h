@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -17,7 +18,8 @@ class AtomicFile {
   AtomicFile(AtomicFile&& other) noexcept { *this = std::move(other); }
   AtomicFile& operator=(AtomicFile&& other) noexcept;
 
-  // Room for `size` bytes beside the place where `path` will be. `unnamed`: the system drops what
+  // Room for `size` bytes beside the place where `path` will be; if that is a symbolic link, where
+  // it leads to will be, and the link stays. `unnamed`: the system drops what
   // was never committed, even if the process is killed; where it cannot (and without `unnamed`), a
   // file ".NAME.*.tmp" is left by a kill.
   static absl::StatusOr<AtomicFile> Create(const std::string& path, std::uint64_t size,
@@ -35,5 +37,12 @@ class AtomicFile {
   std::string temporary_;    // empty: unnamed
   int directory_ = -1, fd_ = -1;
 };
+
+// Does the file at `path` begin so?
+bool FileBeginsWith(const std::string& path, std::string_view magic);
+
+// An error if a file is there that does not begin as a file of this kind ("saved session") does: it
+// is somebody else's.
+absl::Status CheckReplaces(const std::string& path, std::string_view magic, std::string_view kind);
 
 }  // namespace mossrt::runtime

@@ -30,4 +30,13 @@ inline absl::Status Prefix(const absl::Status& status, std::string_view where) {
   return status.ok() ? status : absl::Status(status.code(), Cat(where, ": ", Message(status)));
 }
 
+// The same error with `folder` in front of its message if that begins with the name of a file of
+// it, as those about the JSON files of a checkpoint do.
+inline absl::Status InFolder(const absl::Status& status, std::string_view folder) {
+  const std::string_view text = Message(status);
+  return text.substr(0, text.find_first_of(":, ")).ends_with(".json")
+             ? absl::Status(status.code(), Cat(folder, "/", text))
+             : status;
+}
+
 }  // namespace mossrt::runtime

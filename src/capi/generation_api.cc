@@ -25,7 +25,7 @@ absl::StatusOr<runtime::ResolvedGenerateOptions> Resolve(const ModelState& model
   auto resolved =
       runtime::ResolveGenerateOptions(runtime::DumpJson(arguments), model.generation_config_json,
                                       model.config_json, model.model->params(), TokenizerOf(model));
-  if (!resolved.ok()) return InFolder(resolved.status(), model.path);
+  if (!resolved.ok()) return runtime::InFolder(resolved.status(), model.path);
   return resolved;
 }
 

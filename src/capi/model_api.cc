@@ -66,12 +66,13 @@ std::vector<std::string> NotesOnGeneration(const Checkpoint& checkpoint,
       runtime::ResolveGenerateOptions("", generation_config, checkpoint.config_json(), params,
                                       tokenizer == nullptr ? nullptr : tokenizer->tokenizer.get());
   if (!resolved.ok()) {
-    return {NoOptions(InFolder(resolved.status(), checkpoint.source().name()))};
+    return {NoOptions(runtime::InFolder(resolved.status(), checkpoint.source().name()))};
   }
   std::vector<std::string> notes;
   for (const runtime::OptionOrigin& origin : resolved->origins) {
     if (origin.origin.ends_with(" (ignored)")) {
-      notes.push_back(runtime::Cat(origin.origin, ": ", origin.key, " ", origin.value));
+      notes.push_back(runtime::Cat(checkpoint.source().name(), "/", origin.origin, ": ", origin.key,
+                                   " ", origin.value));
     }
   }
   return notes;

@@ -23,11 +23,6 @@ absl::Status BlameFile(const absl::Status& status) {
   }
 }
 
-absl::Status InFolder(const absl::Status& status, std::string_view folder) {
-  if (!absl::IsDataLoss(status)) return status;
-  return absl::DataLossError(runtime::Cat(folder, "/", runtime::Message(status)));
-}
-
 absl::StatusOr<std::shared_ptr<TokenizerState>> LoadTokenizerState(
     const runtime::ByteSource& source, const runtime::TokenizerOptions& options) {
   auto tokenizer = runtime::LoadTokenizer(source, options);

@@ -15,9 +15,6 @@ absl::StatusOr<std::shared_ptr<TokenizerState>> LoadTokenizerState(
 // A reader's kInvalidArgument blames the file, not the caller's arguments.
 absl::Status BlameFile(const absl::Status& status);
 
-// What ResolveGenerateOptions says of a file, with the folder that the file is in.
-absl::Status InFolder(const absl::Status& status, std::string_view folder);
-
 inline constexpr std::uint32_t kEncodeFlags =
     MOSSRT_ENCODE_ADD_SPECIAL | MOSSRT_ENCODE_PARSE_SPECIAL | MOSSRT_ENCODE_REPLACE_INVALID;
 absl::Status KnownFlags(std::uint32_t flags, std::uint32_t known);

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
 #include <new>
 #include <set>
 
+#include "base/atomic_file.h"
 #include "base/checksum.h"
 #include "base/status.h"
 #include "checkpoint/bytes.h"
@@ -47,12 +47,7 @@ absl::StatusOr<std::string> RequiredText(const JsonReader& reader, std::string_v
 
 }  // namespace
 
-bool IsPackedFile(const std::string& path) {
-  std::array<char, kPackedMagic.size()> start{};
-  std::ifstream file(path, std::ios::binary);
-  file.read(start.data(), start.size());
-  return file && std::string_view(start.data(), start.size()) == kPackedMagic;
-}
+bool IsPackedFile(const std::string& path) { return FileBeginsWith(path, kPackedMagic); }
 
 absl::StatusOr<std::unique_ptr<PackedFile>> PackedFile::Open(std::unique_ptr<ByteSource> folder,
                                                              std::string file) {

@@ -1,6 +1,3 @@
-#include <array>
-#include <filesystem>
-#include <fstream>
 #include <vector>
 
 #include "base/atomic_file.h"
@@ -59,13 +56,6 @@ absl::Status WriteRows(const KvCache& kv, PieceWriter* out) {
     }
   }
   return absl::OkStatus();
-}
-
-bool IsSavedSession(const std::string& path) {
-  std::array<char, kSavedMagic.size()> start{};
-  std::ifstream file(path, std::ios::binary);
-  file.read(start.data(), start.size());
-  return file && std::string_view(start.data(), start.size()) == kSavedMagic;
 }
 
 SavedHeader HeaderOf(const Session& session, const KvCache& kv) {
@@ -128,11 +118,7 @@ absl::Status Session::SaveTo(const Sink& sink) const {
 }
 
 absl::Status Session::Save(const std::string& path) const {
-  std::error_code error;
-  if (std::filesystem::is_regular_file(path, error) && !IsSavedSession(path)) {
-    return absl::InvalidArgumentError(
-        Cat(path, ": is there and no saved session, and is not replaced; choose another name"));
-  }
+  MOSSRT_RETURN_IF_ERROR(CheckReplaces(path, kSavedMagic, "saved session"));
   MOSSRT_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path, saved_bytes()));
   std::uint64_t at = 0;
   MOSSRT_RETURN_IF_ERROR(SaveTo([&](std::span<const std::uint8_t> piece) {

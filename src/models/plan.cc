@@ -85,13 +85,6 @@ absl::StatusOr<StoredMatrices> FindStored(const Checkpoint& checkpoint,
   return stored;
 }
 
-// Messages about a file of the folder begin with the file's name.
-absl::Status InFolder(const absl::Status& status, std::string_view folder) {
-  const std::string_view text = Message(status);
-  const bool file = text.starts_with("config.json") || text.starts_with("quantize_config.json");
-  return file ? absl::Status(status.code(), Cat(folder, "/", text)) : Prefix(status, folder);
-}
-
 absl::StatusOr<ModelPlan> Plan(const Checkpoint& checkpoint, const LoadOptions& options,
                                const GemmBackend& backend) {
   const std::string place = checkpoint.source().name();
@@ -105,14 +98,13 @@ absl::StatusOr<ModelPlan> Plan(const Checkpoint& checkpoint, const LoadOptions& 
   if (!params.ok()) return InFolder(params.status(), place);
   plan.params = *std::move(params);
   const std::vector<WeightRule> rules = WeightRules(plan.spec, plan.params);
-  const auto claims = ReadQuantizationClaims(checkpoint);
-  if (!claims.ok()) return InFolder(claims.status(), place);
+  MOSSRT_ASSIGN_OR_RETURN(const QuantizationClaims claims, ReadQuantizationClaims(checkpoint));
   std::vector<std::string> ignored;
   MOSSRT_RETURN_IF_ERROR(Prefix(
       CheckTensors(plan.spec, plan.params, rules, checkpoint, &ignored, &plan.notes), place));
-  MatrixSources sources(checkpoint, claims->group_size(), nullptr, nullptr);
+  MatrixSources sources(checkpoint, claims.group_size(), nullptr, nullptr);
   MOSSRT_ASSIGN_OR_RETURN(const StoredMatrices stored, FindStored(checkpoint, rules, &sources));
-  NoteContradictions(*claims, stored.quantised, &plan.notes);
+  NoteContradictions(claims, stored.quantised, &plan.notes);
   const bool automatic = options.dtype == "auto";
   MOSSRT_ASSIGN_OR_RETURN(const WeightFormat wanted,
                           ChooseFormat(options.dtype, rules, stored.formats, &plan.notes));

@@ -79,22 +79,23 @@ class ClaimReader {
 
 absl::StatusOr<QuantizationClaims> ReadQuantizationClaims(const Checkpoint& checkpoint) {
   QuantizationClaims claims;
+  const std::string file = Cat(checkpoint.source().name(), "/config.json");
   MOSSRT_ASSIGN_OR_RETURN(const Json config,
-                          ParseJsonObject(checkpoint.config_json(), "config.json", kCorrectFile));
-  MOSSRT_RETURN_IF_ERROR(ClaimReader(config, "config.json", &claims).Moss());
+                          ParseJsonObject(checkpoint.config_json(), file, kCorrectFile));
+  MOSSRT_RETURN_IF_ERROR(ClaimReader(config, file, &claims).Moss());
   if (const auto it = config.find("quantization_config"); it != config.end() && !it->is_null()) {
-    constexpr std::string_view kPlace = "config.json, \"quantization_config\"";
+    const std::string place = Cat(file, ", \"quantization_config\"");
     if (!it->is_object()) {
       return absl::InvalidArgumentError(
-          Cat(kPlace, " must be an object, found ", Excerpt(*it), "; ", kCorrectFile));
+          Cat(place, " must be an object, found ", Excerpt(*it), "; ", kCorrectFile));
     }
-    MOSSRT_RETURN_IF_ERROR(ClaimReader(*it, std::string(kPlace), &claims).AutoGptq());
+    MOSSRT_RETURN_IF_ERROR(ClaimReader(*it, place, &claims).AutoGptq());
   }
   if (!checkpoint.quantize_config_json().empty()) {
-    constexpr std::string_view kFile = "quantize_config.json";
+    const std::string beside = Cat(checkpoint.source().name(), "/quantize_config.json");
     MOSSRT_ASSIGN_OR_RETURN(
-        const Json json, ParseJsonObject(checkpoint.quantize_config_json(), kFile, kCorrectFile));
-    MOSSRT_RETURN_IF_ERROR(ClaimReader(json, std::string(kFile), &claims).AutoGptq());
+        const Json json, ParseJsonObject(checkpoint.quantize_config_json(), beside, kCorrectFile));
+    MOSSRT_RETURN_IF_ERROR(ClaimReader(json, beside, &claims).AutoGptq());
   }
   return claims;
 }

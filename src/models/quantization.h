@@ -13,7 +13,7 @@ namespace mossrt::runtime {
 
 struct QuantizationClaims {
   struct Claim {
-    std::string where;  // config.json: "wbits"
+    std::string where;  // the file's path and the key: /m/config.json: "wbits"
     std::int64_t value;
   };
   std::vector<Claim> bits;         // 16 or more: not quantised

@@ -4,6 +4,7 @@
 #include <map>
 #include <new>
 
+#include "base/atomic_file.h"
 #include "base/cat.h"
 #include "base/status.h"
 #include "checkpoint/packed_file.h"
@@ -50,11 +51,7 @@ class Saver {
                                             " cannot write packed weights; load the model with "
                                             "the backend native"));
     }
-    std::error_code error;
-    if (std::filesystem::is_regular_file(path, error) && !IsPackedFile(path)) {
-      return absl::InvalidArgumentError(
-          Cat(path, ": is there and no packed file, and is not replaced; choose another name"));
-    }
+    MOSSRT_RETURN_IF_ERROR(CheckReplaces(path, kPackedMagic, "packed file"));
     MOSSRT_RETURN_IF_ERROR(TakeFiles(files));
     MOSSRT_RETURN_IF_ERROR(TakeWeights(files));
     MOSSRT_RETURN_IF_ERROR(MakeSums());

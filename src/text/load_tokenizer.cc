@@ -30,11 +30,12 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const ByteSource& source,
     return LoadSentencePiece(source, config, options);
   }
   MOSSRT_ASSIGN_OR_RETURN(const bool has_json, Has(source, "tokenizer.json"));
-  return absl::NotFoundError(
-      Cat(source.name(), ": no tokenizer was found; looked for vocab.json (",
-          has_vocab ? "found" : "missing", ") with merges.txt (", has_merges ? "found" : "missing",
-          "), and tokenizer.model (missing)",
-          has_json ? "; tokenizer.json alone is not read, fetch the files it was made of" : ""));
+  return absl::NotFoundError(Cat(
+      source.name(), ": no tokenizer was found; looked for vocab.json (",
+      has_vocab ? "found" : "missing", ") with merges.txt (", has_merges ? "found" : "missing",
+      "), and tokenizer.model (missing)", has_json ? "; tokenizer.json alone is not read" : "",
+      "; put the tokenizer's files beside config.json as they were published, or give token ids "
+      "in place of text"));
 }
 
 }  // namespace

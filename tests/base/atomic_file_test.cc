@@ -97,6 +97,64 @@ TEST_P(AtomicFileTest, Replaces) {
   EXPECT_EQ(Count(), 1);
 }
 
+TEST_P(AtomicFileTest, WritesWhereALinkLeads) {
+  fs::create_directory(folder_ + "/real");
+  fs::create_symlink("real/first", File());
+  fs::create_symlink("second", folder_ + "/real/first");
+  for (const char* text : {"made", "and replaced"}) {  // the links lead to nothing at first
+    const absl::Status status = Put(text);
+    ASSERT_TRUE(status.ok()) << status;
+    EXPECT_EQ(Read(), text);
+    EXPECT_EQ(fs::read_symlink(File()), "real/first");
+    EXPECT_EQ(fs::read_symlink(folder_ + "/real/first"), "second");
+    EXPECT_TRUE(fs::is_regular_file(fs::symlink_status(folder_ + "/real/second")));
+    EXPECT_EQ(Count(), 2);  // "real" and the link: nothing stands beside a file elsewhere
+  }
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_ + "/real"), {}), 2);
+  {
+    auto abandoned = AtomicFile::Create(File(), 3, GetParam());
+    ASSERT_TRUE(abandoned.ok() && abandoned->Write(0, Bytes("abc")).ok());
+  }
+  EXPECT_EQ(Read(), "and replaced");
+}
+
+TEST_P(AtomicFileTest, LinksThatLeadNowhereAreNamed) {
+  const auto error = [&](const char* target) {
+    fs::remove(File());
+    fs::create_symlink(target, File());
+    return AtomicFile::Create(File(), 1, GetParam()).status();
+  };
+  const absl::Status circle = error("out");
+  EXPECT_TRUE(absl::IsInvalidArgument(circle)) << circle;
+  EXPECT_NE(circle.message().find("circle"), absl::string_view::npos) << circle;
+  const absl::Status missing = error("none/out");
+  EXPECT_TRUE(absl::IsNotFound(missing)) << missing;
+  EXPECT_NE(missing.message().find("a link to " + folder_ + "/none/out"), absl::string_view::npos)
+      << missing;
+  EXPECT_TRUE(absl::IsInvalidArgument(error("."))) << error(".");
+  EXPECT_TRUE(fs::is_symlink(File()));
+}
+
+TEST(FilesOfOthers, AreNotReplaced) {
+  std::string folder = (fs::temp_directory_path() / "mossrt-test-XXXXXX").string();
+  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  const std::string path = folder + "/file", link = folder + "/link";
+  fs::create_symlink("file", link);
+  const auto check = [](const std::string& at) { return CheckReplaces(at, "MAGIC", "treasure"); };
+  for (const std::string& at : {path, link, folder}) EXPECT_TRUE(check(at).ok()) << at;
+  for (const char* text : {"", "MAGI", "notMAGIC"}) {
+    std::ofstream(path) << text;
+    for (const std::string& at : {path, link}) {
+      const absl::Status status = check(at);
+      EXPECT_TRUE(absl::IsInvalidArgument(status)) << text << status;
+      EXPECT_NE(status.message().find("no treasure, and is not replaced"), absl::string_view::npos);
+    }
+  }
+  std::ofstream(path) << "MAGIC and more";
+  for (const std::string& at : {path, link}) EXPECT_TRUE(check(at).ok()) << at;
+  fs::remove_all(folder);
+}
+
 TEST_P(AtomicFileTest, AbandonedLeavesNothing) {
   {
     auto file = AtomicFile::Create(File(), 3, GetParam());

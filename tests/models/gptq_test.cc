@@ -243,6 +243,22 @@ TEST(GptqClaims, LyingBitsAreOverruledAndNamed) {
   }
 }
 
+TEST(GptqClaims, NotesAndErrorsNameTheWholePath) {
+  Files files = ReadModel("moss-gptq-int4");
+  files = WithJson(std::move(files), "quantize_config.json", [](Json& c) { c["bits"] = 8; });
+  files = WithJson(std::move(files), "config.json", [](Json& c) {
+    c["wbits"] = 8;
+    c["quantization_config"] = {{"quant_method", "gptq"}, {"bits", 2}};
+  });
+  ExpectAll(NotesOf(files), {"memory/config.json: \"wbits\" says 8",
+                             "memory/config.json, \"quantization_config\": \"bits\" says 2",
+                             "memory/quantize_config.json: \"bits\" says 8"});
+  const auto wrong =
+      PlanOf(WithJson(std::move(files), "config.json", [](Json& c) { c["wbits"] = "four"; }));
+  const std::string said(wrong.status().message());
+  EXPECT_TRUE(said.starts_with("memory/config.json: \"wbits\"")) << said;
+}
+
 TEST(GptqClaims, LyingGroupsAreOverruledAndNamed) {
   for (const int size : {-1, 64}) {
     ExpectAll(NotesOf(WithJson(ReadModel("moss-gptq-int4"), "config.json",
@@ -255,7 +271,7 @@ TEST(GptqClaims, LyingGroupsAreOverruledAndNamed) {
                                c["desc_act"] = false;
                                c["bits"] = 8;
                              })),
-            {"quantize_config.json: \"desc_act\" says 0", "in another order",
+            {"/quantize_config.json: \"desc_act\" says 0", "in another order",
              "quantize_config.json: \"bits\" says 8"});
 }
 

@@ -282,9 +282,10 @@ def test_settings_that_are_left_out_are_notes(tmp_path: Path) -> None:
     shutil.copytree(MOSS, model, ignore=shutil.ignore_patterns("reference"))
     (model / "generation_config.json").write_text('{"num_beams": 4, "eos_token_id": 99999999}')
     notes = mossrt.Model.from_pretrained(model).info["notes"]
-    assert "generation_config.json (ignored): num_beams 4" in notes
-    assert "generation_config.json (ignored): eos_token_id 99999999" in notes
-    assert "note: generation_config.json (ignored): num_beams 4" in run("inspect", model)[0]
+    config = model / "generation_config.json"
+    assert f"{config} (ignored): num_beams 4" in notes
+    assert f"{config} (ignored): eos_token_id 99999999" in notes
+    assert f"note: {config} (ignored): num_beams 4" in run("inspect", model)[0]
 
 
 def test_messages_about_names_that_are_no_utf8(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ Files With(const std::string& name, const std::string& text) {
 }
 
 TEST(TokenizerFiles, WhatIsMissingIsListed) {
-  ExpectError({}, absl::StatusCode::kNotFound,
-              {"files", "vocab.json", "merges.txt", "tokenizer.model"});
+  ExpectError(
+      {}, absl::StatusCode::kNotFound,
+      {"files", "vocab.json", "merges.txt", "tokenizer.model", "put the tokenizer's files beside"});
   ExpectError({{"vocab.json", kVocab}}, absl::StatusCode::kNotFound, {"merges.txt (missing)"});
   ExpectError({{"tokenizer.json", "{}"}}, absl::StatusCode::kNotFound, {"tokenizer.json alone"});
   EXPECT_EQ(LoadTokenizer("/no/such/directory", {}).status().code(), absl::StatusCode::kNotFound);
