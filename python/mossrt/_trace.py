@@ -40,6 +40,7 @@ class Trace:
     ) -> None:
         self.sample = sample  # the option sample_index, where it is not the conversation's
         self._repeat = list(repeat)
+        self._repeated = _count(self._repeat)
         self._old_results = list(results)
         self._parts: list[tuple[str, list[Chunk]]] = []
         self._results: list[tuple[int, Any]] = []  # after so many steps
@@ -61,6 +62,11 @@ class Trace:
     def next_repeated(self) -> Chunk | None:
         """The next step that is to be repeated."""
         return self._repeat.pop(0) if self._repeat else None
+
+    @property
+    def new(self) -> bool:
+        """Whether there is a token that was not repeated."""
+        return _count(self._steps()) > self._repeated
 
     def results(self, run: Callable[[], R]) -> R:
         """Of commands: those that are to be repeated, or else what `run` gives."""
@@ -111,3 +117,8 @@ class Trace:
         )
         kept = [results for after, results in self._results if after <= at]
         return Trace(self.sample, [*steps[:at], chosen], kept)
+
+
+def _count(steps: Sequence[Chunk]) -> int:
+    """Steps that made a token."""
+    return sum(step.token is not None for step in steps)

@@ -185,14 +185,14 @@ class Conversation(Closing):
         model.generation_options(**generation)  # wrong ones are found before the first question
         self._generation = generation
         self._open(model, context, kv_dtype)
-        limits = {
+        self._limits = {
             "on_full": on_full,
             "reserve": reserve,
             "commands": commands,
             "max_commands": max_commands,
             "context": self._context,
         }
-        options = _profile_options(profile) | limits
+        options = _profile_options(profile) | self._limits
         options |= {"plugins": list(self._plugins), "meta": meta, "date": date}
         self._chat = _mossrt.Chat(model.tokenizer._tokenizer, to_json(options))
 
@@ -200,6 +200,7 @@ class Conversation(Closing):
         self.model = model
         self._unstarted = False
         self._trace = Trace()
+        self._old: tuple[str, Trace] | None = None  # what a turn that is written anew was
         self._session = model.session(context=context, kv_dtype=kv_dtype)
         self._context = int(self._session.info["context"])
 
@@ -229,7 +230,7 @@ class Conversation(Closing):
         talk._plugins = plugin_table(plugins)
         talk._generation = generation
         talk._open(model, context, kv_dtype)
-        limits = {
+        talk._limits = {
             "on_full": on_full,
             "reserve": reserve,
             "commands": commands,
@@ -237,7 +238,7 @@ class Conversation(Closing):
             "context": talk._context,
         }
         try:
-            talk._chat = _mossrt.Chat.load(model.tokenizer._tokenizer, saved, to_json(limits))
+            talk._chat = talk._read(saved)
         except InvalidArgument as error:
             if not str(error).startswith("saved conversation"):
                 raise
@@ -248,6 +249,10 @@ class Conversation(Closing):
                 f"the conversation was held with the plugins {', '.join(missing)}; give them"
             )
         return talk
+
+    def _read(self, saved: str) -> _mossrt.Chat:
+        limits = to_json(self._limits)
+        return _mossrt.Chat.load(self.model.tokenizer._tokenizer, saved, limits)
 
     def close(self) -> None:
         """Frees the session."""
@@ -272,46 +277,72 @@ class Conversation(Closing):
         it came, a turn without one is taken back.
         Errors: mossrt.ContextFull: it does not fit; nothing has changed then. ValueError.
         """
-        if self._unstarted:  # an earlier call whose events nobody took
-            self._chat.undo()
-            self._unstarted = False
+        self._drop_unstarted()
+        return self._begin(text, Trace(), monitor)
+
+    def _begin(self, text: str, trace: Trace, monitor: Monitor | None) -> Iterator[Event]:
         self._chat.send(text)
         self._unstarted = True
-        self._trace = Trace()
+        self._trace = trace
         return self._events(monitor)
+
+    def _drop_unstarted(self) -> None:
+        """Forgets an earlier call whose events nobody took."""
+        if self._unstarted:
+            self._unstarted = False
+            self._chat.undo()
+            self._put_back()
 
     def branch(self, index: int, token: int, *, monitor: Monitor | None = None) -> Iterator[Event]:
         """Writes the last turn anew from `tokens[index]` on, which becomes `token`.
 
         What came before it stays, results of commands too; events as from `stream`, of the whole.
+        If it ends before anything new was written, the turn stays as it was.
         Errors: IndexError; ValueError: no turn has been written here, or the token is unknown.
         """
+        self._drop_unstarted()
         if not self.tokens:
             raise ValueError("there is no turn to branch from: none was written since the start")
         if not 0 <= token < len(self.model.tokenizer):
             size = len(self.model.tokenizer)
             raise ValueError(f"token {token} is not one of the tokenizer's {size}")
-        return self._once_more(self._trace.branch(index, token), monitor)
+        return self._once_more(None, self._trace.branch(index, token), monitor)
 
-    def again(self, *, monitor: Monitor | None = None) -> Iterator[Event]:
+    def again(self, text: str | None = None, *, monitor: Monitor | None = None) -> Iterator[Event]:
         """Writes the last turn anew; where tokens are drawn at random, others are drawn.
 
-        Events as from `stream`. Errors: ValueError: there is no turn.
+        text: what was said, said otherwise. Events as from `stream`. If it ends before there is an
+        answer, the turn stays as it was. Errors: ValueError: there is no turn; mossrt.ContextFull.
         """
+        self._drop_unstarted()
+        if text is not None:
+            return self._once_more(text, Trace(), monitor)
         options = {one.key: one.value for one in self.model.generation_options(**self._generation)}
         sample = self._trace.sample
         sample = options["sample_index"] if sample is None else sample
-        return self._once_more(Trace(sample + 1), monitor)
+        return self._once_more(None, Trace(sample + 1), monitor)
 
-    def _once_more(self, trace: Trace, monitor: Monitor | None) -> Iterator[Event]:
+    def _once_more(
+        self, text: str | None, trace: Trace, monitor: Monitor | None
+    ) -> Iterator[Event]:
         turn = self.turn
         if turn is None:
             raise ValueError("there is no turn that could be written anew")
         if not turn.taken_back:
+            self._old = (self._chat.save(), self._trace)
             self._chat.undo()
-        events = self.stream(turn.human, monitor=monitor)
-        self._trace = trace
-        return events
+        try:
+            return self._begin(turn.human if text is None else text, trace, monitor)
+        except BaseException:
+            self._put_back()
+            raise
+
+    def _put_back(self) -> None:
+        """The turn that was to be written anew, if one was."""
+        if self._old is not None:
+            saved, self._trace = self._old
+            self._old = None
+            self._chat = self._read(saved)
 
     def _events(self, monitor: Monitor | None) -> Iterator[Event]:
         self._unstarted = False
@@ -378,6 +409,10 @@ class Conversation(Closing):
     def _break_off(self) -> None:
         if self._chat.next([])[0] != "done":
             self._chat.end("cancelled")
+        turn = self.turn
+        if turn is not None and turn.ended == "cancelled" and not (turn.answer and self._trace.new):
+            self._put_back()
+        self._old = None
 
     @property
     def turn(self) -> Turn | None:
@@ -418,6 +453,7 @@ class Conversation(Closing):
 
     def undo(self) -> bool:
         """Takes back the last turn; False if there is none."""
+        self._unstarted, self._old = False, None
         self._trace = Trace()
         return self._chat.undo()
 

@@ -153,3 +153,86 @@ def test_a_turn_that_was_taken_back_takes_no_other_along() -> None:
         assert one.turn.taken_back
         list(one.again())
         assert [turn["human"] for turn in one.info["turns"]] == ["Hello!", "What is 3 + 4?"]
+
+
+def state(one: Conversation) -> tuple[Any, ...]:
+    return one.turn, one.tokens, one.stats, one.ids.tolist(), one.info["turns"]
+
+
+def stopped() -> mossrt.Monitor:
+    monitor = mossrt.Monitor()
+    monitor.cancel()
+    return monitor
+
+
+@pytest.mark.parametrize("how", ["cancelled", "left", "never begun", "does not fit"])
+def test_what_ends_before_anything_new_leaves_the_old_turn(how: str) -> None:
+    with talk(plugins={"Calculate": mossrt.plugins.calculate}) as one:
+        one.send("Hello!")
+        one.send("What is 12 * 34?")
+        before = state(one)
+        answer = next(i for i, token in enumerate(one.tokens) if token.field == "answer")
+        other = one.tokens[answer + 2].top[1].token
+        monitor = stopped() if how == "cancelled" else None
+        for begin in (
+            lambda: one.again(monitor=monitor),
+            lambda: one.again("What is 3 + 4?", monitor=monitor),
+            lambda: one.branch(answer + 2, other, monitor=monitor),
+        ):
+            if how == "cancelled":
+                list(begin())
+            elif how == "left":
+                events = begin()
+                next(events)
+                events.close()  # type: ignore[attr-defined]
+            elif how == "never begun":
+                begin()
+                list(one.again(monitor=stopped()))
+            else:
+                with pytest.raises(mossrt.ContextFull):
+                    one.again("so many words " * 3000)
+            assert state(one) == before
+        # And it goes on as if nothing had happened.
+        new = one.send("What is 3 + 4?")
+        assert "7" in new.answer
+        assert [turn["human"] for turn in one.info["turns"]] == [
+            "Hello!", "What is 12 * 34?", "What is 3 + 4?",
+        ]  # fmt: skip
+    with talk(plugins={"Calculate": mossrt.plugins.calculate}) as two:
+        for text in ("Hello!", "What is 12 * 34?", "What is 3 + 4?"):
+            two.send(text)
+        assert two.turn == new
+
+
+def test_another_text_in_the_place_of_the_last_one() -> None:
+    with talk() as one:
+        one.send("Hello!")
+        one.send("What is 12 * 34?")
+        list(one.again("Who are you?"))
+        assert [turn["human"] for turn in one.info["turns"]] == ["Hello!", "Who are you?"]
+        # A question that was taken back is no turn: nothing else goes away.
+        list(one.stream("What is 3 + 4?", monitor=stopped()))
+        list(one.again("Hello!"))
+        assert [turn["human"] for turn in one.info["turns"]] == ["Hello!", "Who are you?", "Hello!"]
+
+
+def test_what_came_of_a_new_answer_stays() -> None:
+    with talk() as one:
+        one.send("Hello!")
+        old = one.turn
+        events = one.again()
+        while next(events).type != "answer":
+            pass
+        events.close()  # type: ignore[attr-defined]
+        assert one.turn is not None
+        assert one.turn != old
+        assert (one.turn.ended, one.turn.taken_back) == ("cancelled", False)
+
+
+def test_undo_takes_back_one_turn_though_nobody_took_its_events() -> None:
+    with talk() as one:
+        one.send("Hello!")
+        one.stream("Who are you?")
+        one.undo()
+        one.send("What is 3 + 4?")
+        assert [turn["human"] for turn in one.info["turns"]] == ["Hello!", "What is 3 + 4?"]

@@ -261,6 +261,20 @@ def test_other_models_go_back_too() -> None:
     assert [turn["human"] for turn in talk.info["turns"]] == ["hello"]
     list(talk.stream("again"))
     assert talk.tokens == tokens
+    cancelled = mossrt.Monitor()
+    cancelled.cancel()
+    before = talk.turn, talk.tokens, talk.info
+    for events_of_none in (
+        talk.again(monitor=cancelled),
+        talk.again("other", monitor=cancelled),
+        talk.branch(2, tokens[2].top[1].token, monitor=cancelled),
+    ):
+        list(events_of_none)
+        assert (talk.turn, talk.tokens, talk.info) == before  # nothing new: the old turn stays
+    list(talk.again("other"))
+    assert [turn["human"] for turn in talk.info["turns"]] == ["hello", "other"]
+    list(talk.again("again"))
+    assert talk.tokens == tokens
     events_left = talk.stream("left")
     next(events_left)
     close(events_left)

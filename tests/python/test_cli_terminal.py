@@ -239,6 +239,48 @@ def test_ctrl_c_while_a_plugin_runs(start: Start, tmp_path: Path) -> None:
     assert say(terminal, "Hello!") == first
 
 
+def test_ctrl_c_before_anything_new_keeps_the_old_turn(start: Start, tmp_path: Path) -> None:
+    tool = tmp_path / "tool.py"
+    tool.write_text(
+        "import os, time\n"
+        "def once(text):\n"
+        "    if os.path.exists('ran'):\n"
+        "        time.sleep(1000)\n"
+        "    open('ran', 'w').close()\n"
+        "    return '408'\n"
+    )
+    terminal = start("--plugin", f"Calculate={tool}:once")
+    say(terminal, "Hello!")
+    say(terminal, "What is 12 * 34?")
+    why = say(terminal, "/why")
+    terminal.type("/regenerate")
+    terminal.press("Enter")
+    terminal.wait(lambda seen: 'Calculate("12*34")' in seen.rpartition("/regenerate")[2])
+    terminal.press("C-c")
+    terminal.wait(lambda seen: idle(seen) and "the last turn stays as it was" in seen)
+    assert say(terminal, "/why") == why
+    assert "conversation: 2 turns," in say(terminal, "/stats")
+    assert say(terminal, "/undo") == "taken back: What is 12 * 34?"
+
+
+def test_editing_a_question_that_was_taken_back(start: Start, tmp_path: Path) -> None:
+    tool = tmp_path / "tool.py"
+    tool.write_text("import time\ndef slow(text):\n    time.sleep(1000)\n")
+    terminal = start("--plugin", f"Calculate={tool}:slow")
+    say(terminal, "Hello!")
+    terminal.type("What is 12 * 34?")
+    terminal.press("Enter")
+    terminal.wait('Calculate("12*34")')
+    terminal.press("C-c")
+    terminal.wait(lambda seen: idle(seen) and "the question was taken back" in seen)
+    terminal.type("/edit")
+    terminal.press("Enter")
+    terminal.wait(lambda seen: seen.endswith("> What is 12 * 34?"))
+    terminal.press("C-u")
+    say(terminal, "Who are you?")
+    assert "conversation: 2 turns," in say(terminal, "/stats")
+
+
 def test_ctrl_c_at_the_prompt_clears_it(start: Start) -> None:
     terminal = start()
     terminal.type("never mind")

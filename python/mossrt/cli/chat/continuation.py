@@ -38,20 +38,31 @@ class Continuation:
         """Goes on with the text."""
         return self._events(text, Trace(), monitor)
 
-    def again(self, *, monitor: Monitor | None = None) -> Iterator[Event]:
-        """Writes the last answer anew."""
-        return self._once_more(Trace((self._trace.sample or 0) + 1), monitor)
+    def again(self, text: str | None = None, *, monitor: Monitor | None = None) -> Iterator[Event]:
+        """Writes the last answer anew, after other words of the user's if they are given."""
+        trace = Trace((self._trace.sample or 0) + 1) if text is None else Trace()
+        return self._once_more(text, trace, monitor)
 
     def branch(self, index: int, token: int, *, monitor: Monitor | None = None) -> Iterator[Event]:
         """Writes it anew from a token on."""
-        return self._once_more(self._trace.branch(index, token), monitor)
+        return self._once_more(None, self._trace.branch(index, token), monitor)
 
-    def _once_more(self, trace: Trace, monitor: Monitor | None) -> Iterator[Event]:
-        turn = self.turn
-        if turn is None:
+    def _once_more(
+        self, text: str | None, trace: Trace, monitor: Monitor | None
+    ) -> Iterator[Event]:
+        if not self._turns:
             raise ValueError("there is no turn that could be written anew")
+        old_turns, old_ids, old_trace = [*self._turns], [*self._ids], self._trace
+        before, turn = self._turns[-1]
         self.undo()
-        return self._events(turn.human, trace, monitor)
+        try:
+            yield from self._events(turn.human if text is None else text, trace, monitor)
+        finally:
+            if not trace.new and (
+                len(self._turns) < len(old_turns) or self._turns[-1][1].ended == "cancelled"
+            ):
+                self._turns, self._ids, self._trace = old_turns, old_ids, old_trace
+                self._session.rewind(min(before, len(self._session.tokens)))
 
     def _events(self, text: str, trace: Trace, monitor: Monitor | None) -> Iterator[Event]:
         before = len(self._ids)

@@ -98,7 +98,7 @@ def _stats(terminal: Terminal, argument: str) -> None:
 
 
 def _regenerate(terminal: Terminal, argument: str) -> None:
-    terminal.play(lambda monitor: terminal.talk.again(monitor=monitor))
+    terminal.play(lambda monitor: terminal.talk.again(monitor=monitor), anew=True)
     options = terminal.setup.model.generation_options(**terminal.setup.generation)
     if not next(one.value for one in options if one.key == "do_sample"):
         terminal.note("the best token is always taken, so it stays the same; --do-sample draws")
@@ -142,7 +142,7 @@ def _branch(terminal: Terminal, argument: str) -> None:
     index = _index(words[0], len(tokens), "token")
     top = tokens[index].top
     token = top[_index(words[1], len(top), "alternative")].token
-    terminal.play(lambda monitor: terminal.talk.branch(index, token, monitor=monitor))
+    terminal.play(lambda monitor: terminal.talk.branch(index, token, monitor=monitor), anew=True)
 
 
 def _index(text: str, most: int, what: str) -> int:

@@ -20,8 +20,8 @@ class Talk(Protocol):
     def stream(self, text: str, *, monitor: Monitor | None = None) -> Iterator[Event]:
         """Says something."""
 
-    def again(self, *, monitor: Monitor | None = None) -> Iterator[Event]:
-        """Writes the last turn anew."""
+    def again(self, text: str | None = None, *, monitor: Monitor | None = None) -> Iterator[Event]:
+        """Writes the last turn anew, as the answer to another text if one is given."""
 
     def branch(self, index: int, token: int, *, monitor: Monitor | None = None) -> Iterator[Event]:
         """Writes it anew from a token on."""

@@ -72,16 +72,17 @@ class Terminal:
         if text.startswith("/") and not text.startswith("//"):
             self._editing = False
             return slash.run(self, text.strip())
+        message = text[1:] if text.startswith("//") else text
         if self._editing:
             self._editing = False
-            self.talk.undo()
-        message = text[1:] if text.startswith("//") else text
-        self.play(lambda monitor: self.talk.stream(message, monitor=monitor))
+            self.play(lambda monitor: self.talk.again(message, monitor=monitor), anew=True)
+        else:
+            self.play(lambda monitor: self.talk.stream(message, monitor=monitor))
         return False
 
-    def play(self, begin: Begin) -> None:
-        """A turn, shown as it happens."""
-        play(self.talk, begin, self.renderer)
+    def play(self, begin: Begin, anew: bool = False) -> None:
+        """A turn, shown as it happens; anew: in the place of the last one."""
+        play(self.talk, begin, self.renderer, anew)
         if self.stats:
             self.note(stats_line(self.talk.stats))
 

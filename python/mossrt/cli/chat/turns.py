@@ -14,8 +14,12 @@ WORTH_A_BAR = 64  # tokens that are read at once
 Begin = Callable[[Monitor], Iterator[Event]]
 
 
-def play(talk: Talk, begin: Begin, renderer: Renderer) -> None:
-    """Shows a turn on a terminal. Ctrl-C ends the turn; errors go to the caller."""
+def play(talk: Talk, begin: Begin, renderer: Renderer, anew: bool = False) -> None:
+    """Shows a turn on a terminal. Ctrl-C ends the turn; errors go to the caller.
+
+    anew: the turn takes the place of the last one.
+    """
+    old = talk.turn if anew else None
     bar = ProgressBar()
 
     def progress(stage: str, done: int, total: int) -> None:
@@ -37,8 +41,12 @@ def play(talk: Talk, begin: Begin, renderer: Renderer) -> None:
             interrupted = True
         finally:
             bar.stop()
-    renderer.end(talk.turn)
-    if interrupted:
+    turn = talk.turn
+    kept = interrupted and turn is not None and turn == old and not turn.taken_back
+    renderer.end(None if kept else turn)
+    if kept:
+        renderer.screen.note("stopped before there was anything new; the last turn stays as it was")
+    elif interrupted:
         _tell_interrupted(talk, renderer)
 
 
