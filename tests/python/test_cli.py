@@ -74,7 +74,7 @@ def test_the_installed_script_is_the_same() -> None:
 
 
 def test_generate_prints_the_text_alone() -> None:
-    out, err = run("generate", TRAINED, QUESTION, "--parse-special", "--greedy")
+    out, err = run("generate", TRAINED, QUESTION, "--parse-special", "--greedy", "--quiet")
     model = mossrt.Model.from_pretrained(TRAINED)
     assert out == model.generate(QUESTION, parse_special=True, do_sample=False).text + "\n"
     assert err == ""
@@ -96,7 +96,7 @@ def test_generate_from_stdin_and_files(tmp_path: Path) -> None:
 
 def test_generate_as_json() -> None:
     out, err = run(
-        "generate", MOSS, "hello", "--json", "-n", 4, "--seed", 3, "--do-sample", "-o",
+        "generate", MOSS, "hello", "--json", "-q", "-n", 4, "--seed", 3, "--do-sample", "-o",
         "top_logprobs=2", "--stop", "zzz", "--temperature", 1.5, "--top-p", 0.9,
     )  # fmt: skip
     found = json.loads(out)
@@ -272,7 +272,9 @@ def test_settings_that_do_not_fit_can_be_given_with_the_call(tmp_path: Path) -> 
     shutil.copytree(MOSS, broken, ignore=shutil.ignore_patterns("reference"))
     config = broken / "generation_config.json"
     config.write_text('{"temperature": "hot"}')
-    assert run("generate", broken, "hi", "-n", 1, "--temperature", 0.5)[1] == ""
+    assert run("generate", broken, "hi", "-n", 1, "--temperature", 0.5, "-q")[1] == ""
+    told = run("generate", broken, "hi", "-n", 1, "--temperature", 0.5)[1]
+    assert "generation will fail" not in told  # it does not
     assert f"note: generation will fail: {config}" in run("inspect", broken)[0]
     assert mossrt.Model.from_pretrained(broken).info["notes"][-1].startswith("generation will fail")
 
@@ -286,6 +288,28 @@ def test_settings_that_are_left_out_are_notes(tmp_path: Path) -> None:
     assert f"{config} (ignored): num_beams 4" in notes
     assert f"{config} (ignored): eos_token_id 99999999" in notes
     assert f"note: {config} (ignored): num_beams 4" in run("inspect", model)[0]
+
+
+def test_notes_are_told_wherever_stderr_goes(tmp_path: Path) -> None:
+    model = tmp_path / "moss"
+    shutil.copytree(MOSS, model, ignore=shutil.ignore_patterns("reference"))
+    config = json.loads((model / "config.json").read_text())
+    config["torch_dtype"] = "float64"
+    (model / "config.json").write_text(json.dumps(config))
+    note = f'note: {model}/config.json: "torch_dtype" says "float64"'
+    text = tmp_path / "text"
+    text.write_text("hello world")
+    for arguments in (
+        ("generate", model, "hi", "-n", 1),
+        ("chat", model, "-n", 1, "--no-plugins", "--profile", "opencompass"),
+        ("convert", model, tmp_path / "out.mossrt"),
+        ("bench", model, "-p", 2, "-n", 0, "-r", 1),
+        ("evaluate", model, "--text", text, "--dtype", "float32,float16"),
+    ):
+        told = run(*arguments, stdin="hi\n")[1]
+        assert told.count(note) == 1, told
+        assert note not in run(*arguments, "--quiet", stdin="hi\n")[1]
+    assert note in run("inspect", model)[0]
 
 
 def test_messages_about_names_that_are_no_utf8(tmp_path: Path) -> None:
@@ -316,7 +340,8 @@ def test_output_is_utf8_whatever_the_locale() -> None:
 
 def test_a_reader_that_leaves() -> None:
     with subprocess.Popen(
-        [*COMMAND, "generate", str(MOSS), "hello", "-n", "1000", "--do-sample", "-o", "min_new_tokens=1000"],
+        [*COMMAND, "generate", str(MOSS), "hello", "-n", "1000", "--do-sample", "-q",
+         "-o", "min_new_tokens=1000"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:  # fmt: skip

@@ -23,7 +23,7 @@ from mossrt.plugins import calculate, solve
 from test_cli import COMMAND, run
 
 CODEGEN = MOSS.parent / "codegen"
-GREEDY = ("chat", TRAINED, "--greedy")
+GREEDY = ("chat", TRAINED, "--greedy", "--quiet")
 
 
 def lines(text: str) -> list[dict[str, Any]]:

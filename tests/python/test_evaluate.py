@@ -504,7 +504,7 @@ def test_command_prints_a_table(text: Path) -> None:
 def test_command_as_json_is_the_report(text: Path) -> None:
     out, err = run("evaluate", TRAINED, "-f", text, "--dtype", "bfloat16,auto", "--reference",
                    "float16", "--kv", "float32,bfloat16", "--context", 50, "--json",
-                   "--split", SEPARATOR, "--threads", 1, "-o", "verify_crc=false")  # fmt: skip
+                   "--split", SEPARATOR, "--threads", 1, "-o", "verify_crc=false", "-q")  # fmt: skip
     assert err == ""
     expected = research.evaluate(
         TRAINED, dialogues(80), ["bfloat16", "auto"], "float16",

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, ParamSpec
 
@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.text import Text
 
 from mossrt.errors import Code, Error
-from mossrt.model import Model
 from mossrt.tokenizer import Tokenizer
 
 P = ParamSpec("P")
@@ -74,6 +73,10 @@ KvDtype = Annotated[
 Context = Annotated[
     int | None,
     typer.Option(min=1, help="Most tokens of prompt and answer.", rich_help_panel=_MODEL),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="No notes about the checkpoint.", rich_help_panel=_MODEL),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 MaxNewTokens = Annotated[
@@ -199,10 +202,13 @@ def print_table(table: Any) -> None:
     print("\n".join(lines).strip("\n"))
 
 
-def show_notes(model: Model) -> None:
-    """A model's notes, where somebody can read them."""
-    if sys.stderr.isatty():
-        for text in model.info["notes"]:
+def show_notes(*infos: Mapping[str, Any], quiet: bool = False, generates: bool = False) -> None:
+    """The notes in what `Model.info` or `inspect` say, each once, wherever stderr goes.
+
+    generates: the command says itself whether settings of generation_config.json fit.
+    """
+    for text in dict.fromkeys(text for info in infos for text in info["notes"]):
+        if not quiet and not (generates and text.startswith("generation will fail:")):
             note(f"note: {text}")
 
 

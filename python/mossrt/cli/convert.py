@@ -28,6 +28,7 @@ def run(
             help="Any other load option; overrides=lm_head.*=float16, or a JSON list of such.",
         ),
     ] = None,
+    quiet: common.Quiet = False,
 ) -> None:
     """Writes one packed file, which every command takes in place of MODEL and loads faster.
 
@@ -39,6 +40,7 @@ def run(
     loaded = Model.from_pretrained(
         model, dtype, threads, progress=True, architecture=architecture, **options
     )
+    common.show_notes(loaded.info, quiet=quiet)
     try:
         loaded.save_packed(out, progress=True)
     except (NotFound, SystemRefused) as error:  # of OUT; the model has been read

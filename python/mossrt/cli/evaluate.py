@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 
 from mossrt.cli import common
+from mossrt.model import inspect
 from mossrt.research import FormatScore, Report, evaluate
 from mossrt.tokenizer import Ids
 
@@ -46,6 +47,7 @@ def run(
         list[str] | None,
         typer.Option("--option", "-o", metavar="KEY=VALUE", help="Any other option of loading."),
     ] = None,
+    quiet: common.Quiet = False,
     as_json: common.AsJson = False,
 ) -> None:
     """Says what weight formats cost in accuracy: each against a reference, on the same tokens.
@@ -63,19 +65,21 @@ def run(
         )
     parts = [part for part in given.split(split) if part] if split else [given]
     texts: list[str | Ids] = [common.parse_ids(part) if ids else part for part in parts]
+    options = common.more_options(option)
+    options |= {"threads": threads, "backend": backend, "architecture": architecture}
+    dtypes = names(dtype, "--dtype")
+    infos = [inspect(model, dtype=one, **options) for one in (reference, *dtypes)]
+    common.show_notes(*infos, quiet=quiet)
     report = evaluate(
         model,
         texts,
-        names(dtype, "--dtype"),
+        dtypes,
         reference,
         kv_dtypes=[None] if kv is None else names(kv, "--kv"),
         context=context,
         parse_special=parse_special,
         progress=True,
-        threads=threads,
-        backend=backend,
-        architecture=architecture,
-        **common.more_options(option),
+        **options,
     )
     if as_json:
         common.print_json(report.as_dict())

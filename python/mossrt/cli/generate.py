@@ -41,7 +41,7 @@ def run(
     if text is not prompt:
         text = text.removesuffix("\n")  # echo's, or the editor's
     options = sampling.options()
-    loaded = loading.load(model)
+    loaded = loading.load(model, generates=True)
     given = (
         np.array(common.parse_ids(text), np.int64)
         if ids

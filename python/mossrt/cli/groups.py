@@ -42,11 +42,14 @@ class Loading:
     threads: common.Threads = None
     backend: common.Backend = "native"
     architecture: common.Architecture = None
+    quiet: common.Quiet = False
 
-    def load(self, path: str) -> Model:
-        """With a progress bar on a terminal, and the model's notes where somebody can read them."""
-        model = Model.from_pretrained(path, progress=True, **dataclasses.asdict(self))
-        common.show_notes(model)
+    def load(self, path: str, generates: bool = False) -> Model:
+        """With a progress bar on a terminal, and the model's notes on stderr."""
+        options = dataclasses.asdict(self)
+        del options["quiet"]
+        model = Model.from_pretrained(path, progress=True, **options)
+        common.show_notes(model.info, quiet=self.quiet, generates=generates)
         return model
 
 

@@ -166,7 +166,7 @@ def run(
         common.fail(f"there is no saved conversation {resume}", common.USAGE)
     path = model if model is not None else models.choose(models_folder)
     setup = Setup(
-        model=loading.load(path),
+        model=loading.load(path, generates=True),
         profile=given_profile,
         meta=given_meta,
         plugins=asked,
