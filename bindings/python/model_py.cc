@@ -42,19 +42,23 @@ void BindModel(py::module_& module) {
           py::arg("options_json"))
       .def(
           "restore_session",
-          [](const SharedModel& model, const py::bytes& path) {
-            return std::make_unique<PySession>(Interruptible(
-                [model, path = std::string(path)] { return model->RestoreSession(path); }));
+          [](const SharedModel& model, const py::bytes& path,
+             const std::shared_ptr<Monitor>& monitor) {
+            const std::string held = path;
+            const py::gil_scoped_release release;
+            return std::make_unique<PySession>(model->RestoreSession(held, monitor.get()));
           },
-          py::arg("path"))
+          py::arg("path"), py::arg("monitor"))
       .def(
           "restore_session_bytes",
-          [](const SharedModel& model, const py::bytes& saved) {
-            return std::make_unique<PySession>(Interruptible([model, held = std::string(saved)] {
-              return model->RestoreSession(std::as_bytes(std::span(held)));
-            }));
+          [](const SharedModel& model, const py::bytes& saved,
+             const std::shared_ptr<Monitor>& monitor) {
+            const std::string_view held = saved;
+            const py::gil_scoped_release release;
+            return std::make_unique<PySession>(
+                model->RestoreSession(std::as_bytes(std::span(held)), monitor.get()));
           },
-          py::arg("saved"))
+          py::arg("saved"), py::arg("monitor"))
       .def(
           "tensor",
           [](const SharedModel& model, const std::string& name) {

@@ -21,14 +21,6 @@ void Eval(const PySession& self, const py::object& ids, const std::string& optio
   session->Eval(tokens, {.more_json = options_json}, monitor.get());
 }
 
-// For a thread of its own: it leaves the session free, and has no hooks, which hold functions of
-// Python's.
-Session ForkOf(const PySession& self) {
-  const std::shared_ptr<Session> session = self.Get();
-  const py::gil_scoped_release release;
-  return session->Fork();
-}
-
 }  // namespace
 
 void BindSession(py::module_& module) {
@@ -63,16 +55,26 @@ void BindSession(py::module_& module) {
            })
       .def(
           "save",
-          [](const PySession& self, const py::bytes& path) {
-            Interruptible([fork = ForkOf(self), path = std::string(path)] { fork.Save(path); });
+          [](const PySession& self, const py::bytes& path,
+             const std::shared_ptr<Monitor>& monitor) {
+            const std::string held = path;
+            const std::shared_ptr<Session> session = self.Get();
+            const py::gil_scoped_release release;
+            session->Save(held, monitor.get());
           },
-          py::arg("path"))
-      .def("save_bytes",
-           [](const PySession& self) {
-             const std::vector<std::byte> bytes =
-                 Interruptible([fork = ForkOf(self)] { return fork.SaveBytes(); });
-             return py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-           })
+          py::arg("path"), py::arg("monitor"))
+      .def(
+          "save_bytes",
+          [](const PySession& self, const std::shared_ptr<Monitor>& monitor) {
+            const std::shared_ptr<Session> session = self.Get();
+            std::vector<std::byte> bytes;
+            {
+              const py::gil_scoped_release release;
+              bytes = session->SaveBytes(monitor.get());
+            }
+            return py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+          },
+          py::arg("monitor"))
       .def("info", [](const PySession& self) { return self.Get()->Info(); })
       .def(
           "set_hook",

@@ -389,6 +389,13 @@ MOSSRT_API mossrt_error* mossrt_session_fork(const mossrt_session* s, mossrt_ses
 MOSSRT_API mossrt_error* mossrt_session_save(const mossrt_session* s, const char* path,
                                              void** buffer, size_t* len);
 
+/* The same under a monitor, which may be NULL; its stage is "save", in bytes (where weights are
+ * evaluated first, "eval" before it, in layers). What is cancelled leaves no file. Errors:
+ * CANCELLED and CALLBACK as well. */
+MOSSRT_API mossrt_error* mossrt_session_save_monitored(const mossrt_session* s, const char* path,
+                                                       void** buffer, size_t* len,
+                                                       mossrt_monitor* m);
+
 /* A session that goes on as the saved one would have, to the bit: from the file at path, or, if
  * path is NULL, from len bytes at buffer; exactly one of both. Everything is checked before there
  * is a session. The model may be loaded anew, with other threads and instruction sets.
@@ -398,6 +405,13 @@ MOSSRT_API mossrt_error* mossrt_session_save(const mossrt_session* s, const char
 MOSSRT_API mossrt_error* mossrt_session_restore(const mossrt_model* model, const char* path,
                                                 const void* buffer, size_t len,
                                                 mossrt_session** out);
+
+/* The same under a monitor, which may be NULL; its stage is "restore", in bytes (and "eval", as for
+ * saving). Errors: CANCELLED and CALLBACK as well. */
+MOSSRT_API mossrt_error* mossrt_session_restore_monitored(const mossrt_model* model,
+                                                          const char* path, const void* buffer,
+                                                          size_t len, mossrt_monitor* m,
+                                                          mossrt_session** out);
 
 /* JSON: tokens, context, kv_dtype, kv_bytes, numerics, numerics_hash, evaluated_tokens,
  * eval_seconds. */

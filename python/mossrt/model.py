@@ -179,16 +179,21 @@ class Model:
         return Session(self, self._model.session(to_json(options)))
 
     def restore_session(
-        self, saved: str | os.PathLike[str] | bytes | bytearray | memoryview
+        self,
+        saved: str | os.PathLike[str] | bytes | bytearray | memoryview,
+        *,
+        monitor: Monitor | None = None,
+        progress: Progress = False,
     ) -> Session:
         """The session that `Session.save` wrote to the file `saved`, or that `save_bytes` gave.
 
         It goes on as the saved one would have, to the bit, also in another process, on another
         instruction set or number of threads. It has no hooks and no hidden states; its counters
-        (`info["evaluated_tokens"]`) start anew. Everything is checked before there is a session.
+        (`info["evaluated_tokens"]`) start anew. Everything is checked before there is a session. The
+        monitor's stage is "restore", in bytes.
         Errors: ValueError (saved by another model: other shape, numeric settings or weights);
             FileNotFoundError; mossrt.Error (damaged, or another version); MemoryError;
-            KeyboardInterrupt.
+            mossrt.Cancelled; KeyboardInterrupt.
 
         >>> with model.session() as s:
         ...     s.eval([1, 2, 3])
@@ -196,9 +201,10 @@ class Model:
         >>> model.restore_session(saved).tokens
         array([1, 2, 3], dtype=int32)
         """
-        if isinstance(saved, bytes | bytearray | memoryview):
-            return Session(self, self._model.restore_session_bytes(bytes(saved)))
-        return Session(self, self._model.restore_session(path_bytes(saved)))
+        with Watch(monitor, progress) as watch:
+            if isinstance(saved, bytes | bytearray | memoryview):
+                return Session(self, self._model.restore_session_bytes(bytes(saved), watch))
+            return Session(self, self._model.restore_session(path_bytes(saved), watch))
 
     def stream(
         self,

@@ -14,10 +14,12 @@ Progress: TypeAlias = bool | Callable[[str, int, int], object]
 
 
 class Monitor:
-    """Watches one long call at a time: `from_pretrained`, `save_packed`, `eval`, `generate`, `stream`.
+    """Watches one long call at a time: `from_pretrained`, `save_packed`, `eval`, `generate`,
+    `stream`, `Session.save`, `save_bytes`, `Model.restore_session`.
 
     progress: called as `progress(stage, done, total)` at most every 50 ms and at the end of a
-    stage; stages are "load" and "write" (bytes) and "prefill" (tokens). What it raises, the call raises.
+    stage; stages are "load", "write", "save" and "restore" (bytes), "prefill" (tokens) and "eval"
+    (layers, where a session is saved or restored for the first time). What it raises, the call raises.
 
     >>> monitor = mossrt.Monitor()
     >>> monitor.cancel()

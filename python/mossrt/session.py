@@ -177,16 +177,23 @@ class Session(Closing):
         """An independent continuation that shares the cache up to here; it has no hooks."""
         return Session(self.model, self._session.fork())
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        monitor: Monitor | None = None,
+        progress: Progress = False,
+    ) -> None:
         """Writes the session to a file, from which `Model.restore_session` goes on to the bit.
 
         Tokens, cache and the last logits (if the last eval kept them) come along; hooks and hidden
         states do not. The file takes about 2 x layers x kv_heads x head_dim x 4 bytes a token, half
         of it in bfloat16, a quarter and 4 bytes a head in int8 (docs/saved-session.md). It appears
-        whole or not at all; a saved session of that name is replaced, any other file is not.
+        whole or not at all; a saved session of that name is replaced, any other file is not. The
+        monitor's stage is "save", in bytes.
         Errors: ValueError (a name that is taken); FileNotFoundError (no such folder);
-            mossrt.Error (no space, no permission); KeyboardInterrupt (the writing may still end
-            behind it).
+            mossrt.Error (no space, no permission); mossrt.Cancelled and KeyboardInterrupt (there
+            is no new file then).
 
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder, model.session() as s:
@@ -196,14 +203,16 @@ class Session(Closing):
         ...     t.logits.tobytes() == s.logits.tobytes()
         True
         """
-        self._session.save(path_bytes(path))
+        with Watch(monitor, progress) as watch:
+            self._session.save(path_bytes(path), watch)
 
-    def save_bytes(self) -> bytes:
+    def save_bytes(self, *, monitor: Monitor | None = None, progress: Progress = False) -> bytes:
         """What `save` writes, as bytes. For a long session a file takes less memory.
 
-        Errors: MemoryError; KeyboardInterrupt.
+        Errors: MemoryError; mossrt.Cancelled; KeyboardInterrupt.
         """
-        return self._session.save_bytes()
+        with Watch(monitor, progress) as watch:
+            return self._session.save_bytes(watch)
 
     def hook(
         self, name: str, fn: Callable[[HookCall], None], layer: int | None = None

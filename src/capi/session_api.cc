@@ -46,6 +46,65 @@ mossrt_error* GiveMatrix(const char* function, const mossrt_session* s, const fl
   });
 }
 
+// Of two ways to say where a saved session is, exactly one.
+absl::Status NotBoth() {
+  return absl::InvalidArgumentError(
+      runtime::Cat(CallFrame::Current()->function(),
+                   ": path and buffer are both given; with a path, buffer must be NULL, and len "
+                   "NULL or 0"));
+}
+
+absl::Status Save(const mossrt_session* s, const char* path, void** buffer, size_t* len,
+                  mossrt_monitor* m) {
+  MOSSRT_NEED(s);
+  if (path == nullptr) {
+    MOSSRT_NEED(buffer);
+    MOSSRT_NEED(len);
+  } else if (buffer != nullptr || len != nullptr) {
+    return NotBoth();
+  }
+  const Use use(&s->state->in_use, Use::kExclusive);
+  if (!use.held()) return Busy("session");
+  const Use use_monitor(m == nullptr ? nullptr : &m->state->in_use, Use::kExclusive);
+  if (!use_monitor.held()) return Busy("monitor");
+  runtime::Monitor* const monitor = m == nullptr ? nullptr : &m->state->monitor;
+  const runtime::Session& session = *s->state->session;
+  if (path != nullptr) return session.Save(path, monitor);
+  const auto fill = [&session, monitor](std::span<std::uint8_t> out) {
+    const auto take = [&out](std::span<const std::uint8_t> piece) {
+      std::copy(piece.begin(), piece.end(), out.begin());
+      out = out.subspan(piece.size());
+      return absl::OkStatus();
+    };
+    return session.SaveTo(take, monitor);
+  };
+  return GiveBytes(session.saved_bytes(), fill, buffer, len);
+}
+
+absl::Status Restore(const mossrt_model* model, const char* path, const void* buffer, size_t len,
+                     mossrt_monitor* m, mossrt_session** out) {
+  MOSSRT_NEED(model);
+  MOSSRT_NEED(out);
+  if (path == nullptr) {
+    MOSSRT_NEED(buffer);
+  } else if (buffer != nullptr || len != 0) {
+    return NotBoth();
+  }
+  const Use use(m == nullptr ? nullptr : &m->state->in_use, Use::kExclusive);
+  if (!use.held()) return Busy("monitor");
+  runtime::Monitor* const monitor = m == nullptr ? nullptr : &m->state->monitor;
+  auto state = std::make_shared<SessionState>();
+  state->model = model->state;
+  const runtime::Model& loaded = *model->state->model;
+  MOSSRT_ASSIGN_OR_RETURN(
+      state->session, path != nullptr
+                          ? runtime::Session::Restore(loaded, path, monitor)
+                          : runtime::Session::RestoreBytes(
+                                loaded, {static_cast<const std::uint8_t*>(buffer), len}, monitor));
+  *out = new mossrt_session{std::move(state)};
+  return absl::OkStatus();
+}
+
 absl::Status CheckHookPlace(const runtime::Model& model, const char* name, std::int32_t layer,
                             runtime::HookPoint* point) {
   const auto found = runtime::HookByName(name);
@@ -165,55 +224,23 @@ mossrt_error* mossrt_session_fork(const mossrt_session* s, mossrt_session** out)
 
 mossrt_error* mossrt_session_save(const mossrt_session* s, const char* path, void** buffer,
                                   size_t* len) {
-  return Guard(__func__, [&]() -> absl::Status {
-    MOSSRT_NEED(s);
-    if (path == nullptr) {
-      MOSSRT_NEED(buffer);
-      MOSSRT_NEED(len);
-    } else if (buffer != nullptr || len != nullptr) {
-      return absl::InvalidArgumentError(
-          "mossrt_session_save: path and buffer are both given; with a path, buffer and len must "
-          "be NULL");
-    }
-    const Use use(&s->state->in_use, Use::kExclusive);
-    if (!use.held()) return Busy("session");
-    const Session& session = *s->state->session;
-    if (path != nullptr) return session.Save(path);
-    return GiveBytes(
-        session.saved_bytes(),
-        [&session](std::span<std::uint8_t> out) {
-          return session.SaveTo([&out](std::span<const std::uint8_t> piece) {
-            std::copy(piece.begin(), piece.end(), out.begin());
-            out = out.subspan(piece.size());
-            return absl::OkStatus();
-          });
-        },
-        buffer, len);
-  });
+  return Guard(__func__, [&] { return Save(s, path, buffer, len, nullptr); });
+}
+
+mossrt_error* mossrt_session_save_monitored(const mossrt_session* s, const char* path,
+                                            void** buffer, size_t* len, mossrt_monitor* m) {
+  return Guard(__func__, [&] { return Save(s, path, buffer, len, m); });
 }
 
 mossrt_error* mossrt_session_restore(const mossrt_model* model, const char* path,
                                      const void* buffer, size_t len, mossrt_session** out) {
-  return Guard(__func__, [&]() -> absl::Status {
-    MOSSRT_NEED(model);
-    MOSSRT_NEED(out);
-    if (path == nullptr) {
-      MOSSRT_NEED(buffer);
-    } else if (buffer != nullptr || len != 0) {
-      return absl::InvalidArgumentError(
-          "mossrt_session_restore: path and buffer are both given; with a path, buffer must be "
-          "NULL and len 0");
-    }
-    auto state = std::make_shared<SessionState>();
-    state->model = model->state;
-    const Model& m = *model->state->model;
-    MOSSRT_ASSIGN_OR_RETURN(
-        state->session, path != nullptr ? Session::Restore(m, path)
-                                        : Session::RestoreBytes(
-                                              m, {static_cast<const std::uint8_t*>(buffer), len}));
-    *out = new mossrt_session{std::move(state)};
-    return absl::OkStatus();
-  });
+  return Guard(__func__, [&] { return Restore(model, path, buffer, len, nullptr, out); });
+}
+
+mossrt_error* mossrt_session_restore_monitored(const mossrt_model* model, const char* path,
+                                               const void* buffer, size_t len, mossrt_monitor* m,
+                                               mossrt_session** out) {
+  return Guard(__func__, [&] { return Restore(model, path, buffer, len, m, out); });
 }
 
 mossrt_error* mossrt_session_info(const mossrt_session* s, char** json, size_t* len) {

@@ -22,6 +22,7 @@ struct Source {
   std::string name;  // for messages
   std::uint64_t size = 0;
   std::function<absl::Status(std::uint64_t offset, std::span<std::uint8_t> out)> read;
+  Monitor* monitor = nullptr;
 
   template <typename... Pieces>
   absl::Status Damaged(const Pieces&... pieces) const {
@@ -61,6 +62,7 @@ class PieceReader {
  private:
   absl::Status Fill() {
     piece_.resize(std::min<std::uint64_t>(kSavedPiece, end_ - at_));
+    MOSSRT_RETURN_IF_ERROR(Tick(source_.monitor, "restore", at_, source_.size));
     MOSSRT_RETURN_IF_ERROR(source_.read(at_, piece_));
     at_ += piece_.size();
     used_ = 0;
@@ -149,7 +151,7 @@ absl::StatusOr<Head> ReadHead(const Source& source, PieceReader* in) {
 constexpr float kTolerance = 1e-3f;
 
 absl::Status CheckWeights(const Source& source, std::span<const float> saved, const Model& model) {
-  MOSSRT_ASSIGN_OR_RETURN(const Fingerprint* fingerprint, model.fingerprint());
+  MOSSRT_ASSIGN_OR_RETURN(const Fingerprint* fingerprint, model.fingerprint(source.monitor));
   const std::vector<float>& ours = fingerprint->probe;
   if (saved.size() != ours.size()) {
     return source.Damaged("has a probe of ", saved.size(), " values, this model's has ",
@@ -331,6 +333,7 @@ struct Session::Restorer {
     }
     MOSSRT_RETURN_IF_ERROR(ReadRows(&in, evaluated, s.kv.get()));
     MOSSRT_RETURN_IF_ERROR(in.CheckSum());
+    MOSSRT_RETURN_IF_ERROR(Tick(source.monitor, "restore", source.size, source.size));
     s.kv->Advance(evaluated);
     s.tokens.assign(head.tokens.begin(), head.tokens.end());
     if (h.logits != 0) {
@@ -353,7 +356,8 @@ struct Session::Restorer {
 };
 
 absl::StatusOr<std::unique_ptr<Session>> Session::Restore(const Model& model,
-                                                          const std::string& path) {
+                                                          const std::string& path,
+                                                          Monitor* monitor) {
   MOSSRT_RETURN_IF_ERROR(CheckPath(path));
   const std::filesystem::path whole(path);
   const std::string folder = whole.has_parent_path() ? whole.parent_path().string() : ".";
@@ -361,20 +365,25 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Restore(const Model& model,
   MOSSRT_ASSIGN_OR_RETURN(const auto directory, OpenDirectory(folder));
   MOSSRT_ASSIGN_OR_RETURN(const std::uint64_t size, directory->Size(file));
   return Restorer::Restore(
-      model, {.name = path, .size = size, .read = [&](std::uint64_t offset, auto out) {
-                return directory->Read(file, offset, out);
-              }});
+      model,
+      {.name = path,
+       .size = size,
+       .read = [&](std::uint64_t offset, auto out) { return directory->Read(file, offset, out); },
+       .monitor = monitor});
 }
 
-absl::StatusOr<std::unique_ptr<Session>> Session::RestoreBytes(
-    const Model& model, std::span<const std::uint8_t> bytes) {
+absl::StatusOr<std::unique_ptr<Session>> Session::RestoreBytes(const Model& model,
+                                                               std::span<const std::uint8_t> bytes,
+                                                               Monitor* monitor) {
   return Restorer::Restore(model,
                            {.name = Cat("the saved session in memory (", bytes.size(), " bytes)"),
                             .size = bytes.size(),
-                            .read = [bytes](std::uint64_t offset, std::span<std::uint8_t> out) {
-                              std::copy_n(bytes.data() + offset, out.size(), out.data());
-                              return absl::OkStatus();
-                            }});
+                            .read =
+                                [bytes](std::uint64_t offset, std::span<std::uint8_t> out) {
+                                  std::copy_n(bytes.data() + offset, out.size(), out.data());
+                                  return absl::OkStatus();
+                                },
+                            .monitor = monitor});
 }
 
 }  // namespace mossrt::runtime

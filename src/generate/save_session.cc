@@ -85,13 +85,13 @@ SavedHeader HeaderOf(const Session& session, const KvCache& kv) {
 
 std::uint64_t Session::saved_bytes() const { return HeaderOf(*this, *impl_->kv).file_bytes; }
 
-absl::Status Session::SaveTo(const Sink& sink) const {
+absl::Status Session::SaveTo(const Sink& sink, Monitor* monitor) const {
   if (!kSavedAsInMemory) {
     return absl::UnimplementedError(
         "sessions are saved on little-endian machines alone, and this one is not");
   }
   const Impl& s = *impl_;
-  MOSSRT_ASSIGN_OR_RETURN(const Fingerprint* fingerprint, s.model.fingerprint());
+  MOSSRT_ASSIGN_OR_RETURN(const Fingerprint* fingerprint, s.model.fingerprint(monitor));
   try {
     const SavedHeader header = HeaderOf(*this, *s.kv);
     std::vector<std::uint8_t> head;
@@ -108,7 +108,13 @@ absl::Status Session::SaveTo(const Sink& sink) const {
     append(numerics().data(), header.numerics_bytes);
     const std::uint64_t sum = Checksum::Of(head);
     append(&sum, sizeof sum);
-    PieceWriter out(sink);
+    std::uint64_t done = 0;
+    const Sink watched = [&](std::span<const std::uint8_t> piece) -> absl::Status {
+      MOSSRT_RETURN_IF_ERROR(sink(piece));
+      done += piece.size();
+      return Tick(monitor, "save", done, header.file_bytes);
+    };
+    PieceWriter out(watched);
     MOSSRT_RETURN_IF_ERROR(out.Add(head));
     MOSSRT_RETURN_IF_ERROR(WriteRows(*s.kv, &out));
     return out.Finish();
@@ -117,15 +123,16 @@ absl::Status Session::SaveTo(const Sink& sink) const {
   }
 }
 
-absl::Status Session::Save(const std::string& path) const {
+absl::Status Session::Save(const std::string& path, Monitor* monitor) const {
   MOSSRT_RETURN_IF_ERROR(CheckReplaces(path, kSavedMagic, "saved session"));
   MOSSRT_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path, saved_bytes()));
   std::uint64_t at = 0;
-  MOSSRT_RETURN_IF_ERROR(SaveTo([&](std::span<const std::uint8_t> piece) {
+  const auto write = [&](std::span<const std::uint8_t> piece) {
     const std::uint64_t offset = at;
     at += piece.size();
     return file.Write(offset, piece);
-  }));
+  };
+  MOSSRT_RETURN_IF_ERROR(SaveTo(write, monitor));
   return file.Commit();
 }
 

@@ -17,7 +17,7 @@ std::int64_t Spread(std::int64_t i, std::int64_t count, std::int64_t vocab) {
   return i * (vocab - 1) / (count - 1);
 }
 
-absl::StatusOr<std::vector<float>> Probe(const Model& model) {
+absl::StatusOr<std::vector<float>> Probe(const Model& model, Monitor* monitor) {
   const HyperParams& p = model.params();
   std::vector<std::int32_t> tokens;
   for (std::int64_t i = 0; i < std::min(kProbeTokens, p.max_positions); ++i) {
@@ -38,7 +38,7 @@ absl::StatusOr<std::vector<float>> Probe(const Model& model) {
   input.tokens = tokens;
   MOSSRT_ASSIGN_OR_RETURN(
       const Matrix logits,
-      model.Forward({&input, 1}, {.hooks = &hooks, .monitor = nullptr}, *workspace));
+      model.Forward({&input, 1}, {.hooks = &hooks, .monitor = monitor}, *workspace));
   for (std::int64_t i = 0; i < Fingerprint::kLogits; ++i) {
     probe.push_back(logits.Row(0)[Spread(i, Fingerprint::kLogits, p.vocab)]);
   }
@@ -65,14 +65,14 @@ std::string Model::shape_text() const {
              " activation=", ActivationName(p.activation), " tied_head=", p.tied_head);
 }
 
-absl::StatusOr<const Fingerprint*> Model::fingerprint() const {
+absl::StatusOr<const Fingerprint*> Model::fingerprint(Monitor* monitor) const {
   Impl& m = *impl_;
   {
     const std::lock_guard lock(m.fingerprint_mutex);
     if (m.fingerprint != nullptr) return m.fingerprint.get();
   }
   // Without the lock, which a backend's callback could want as well; of two the first one counts.
-  MOSSRT_ASSIGN_OR_RETURN(std::vector<float> probe, Probe(*this));
+  MOSSRT_ASSIGN_OR_RETURN(std::vector<float> probe, Probe(*this, monitor));
   auto made = std::make_unique<Fingerprint>();
   made->shape = shape_text();
   made->probe = std::move(probe);

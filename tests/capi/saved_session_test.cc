@@ -6,6 +6,8 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <utility>
 
 #include "capi/capi_testing.h"
 #include "mossrt/mossrt.hpp"
@@ -155,6 +157,90 @@ TEST_F(SavedSession, ASessionInUseIsBusy) {
   };
   ASSERT_TRUE(Succeeds(mossrt_session_set_hook(session, "resid", 1, save, session)));
   ASSERT_TRUE(Succeeds(mossrt_session_eval(session, kMore.data(), kMore.size(), nullptr, nullptr)));
+}
+
+// What a monitor was told: the bytes of each stage. `end_at`: of a stage that is to end.
+struct Watched {
+  std::string end_at;
+  std::map<std::string, std::pair<std::uint64_t, std::uint64_t>> stages;
+  mossrt_monitor* monitor = nullptr;
+
+  Watched() {
+    const mossrt_tick_fn tick = [](void* user, const char* stage, std::uint64_t done,
+                                   std::uint64_t total) -> std::int32_t {
+      auto* const self = static_cast<Watched*>(user);
+      auto& seen = self->stages[stage];
+      EXPECT_LE(seen.first, done) << stage;
+      EXPECT_LE(done, total) << stage;
+      seen = {done, total};
+      return stage == self->end_at ? -42 : 0;
+    };
+    EXPECT_TRUE(Succeeds(mossrt_monitor_create(tick, this, 0, &monitor)));
+  }
+  ~Watched() { mossrt_monitor_free(monitor); }
+};
+
+TEST_F(SavedSession, AMonitorSeesEveryByte) {
+  const std::string path = folder + "/s";
+  Watched watched;
+  mossrt_monitor* const m = watched.monitor;
+  ASSERT_TRUE(Succeeds(mossrt_session_save_monitored(session, path.c_str(), nullptr, nullptr, m)));
+  const std::uint64_t size = fs::file_size(path);
+  const std::pair<std::uint64_t, std::uint64_t> all(size, size);
+  EXPECT_EQ(watched.stages["save"], all);
+  EXPECT_EQ(watched.stages.count("eval"), 1u);  // the first save of a model looks at its weights
+  watched.stages.clear();
+  void* buffer = nullptr;
+  std::size_t len = 0;
+  ASSERT_TRUE(Succeeds(mossrt_session_save_monitored(session, nullptr, &buffer, &len, m)));
+  EXPECT_EQ(len, size);
+  EXPECT_EQ(watched.stages.size(), 1u);
+  EXPECT_EQ(watched.stages["save"], all);
+  for (const bool from_file : {true, false}) {
+    watched.stages.clear();
+    mossrt_session* other = nullptr;
+    ASSERT_TRUE(Succeeds(mossrt_session_restore_monitored(model, from_file ? path.c_str() : nullptr,
+                                                          from_file ? nullptr : buffer,
+                                                          from_file ? 0 : len, m, &other)));
+    EXPECT_EQ(watched.stages.size(), 1u);
+    EXPECT_EQ(watched.stages["restore"], all);
+    EXPECT_EQ(LogitsOf(other), LogitsOf(session));
+    mossrt_session_free(other);
+  }
+  mossrt_free(buffer);
+}
+
+TEST_F(SavedSession, AMonitorEndsIt) {
+  const std::string path = folder + "/s";
+  for (const char* stage : {"eval", "save"}) {
+    Watched watched;
+    watched.end_at = stage;
+    mossrt_error* error =
+        mossrt_session_save_monitored(session, path.c_str(), nullptr, nullptr, watched.monitor);
+    ASSERT_NE(error, nullptr) << stage;
+    EXPECT_EQ(mossrt_error_code(error), MOSSRT_E_CALLBACK);
+    EXPECT_EQ(mossrt_error_callback_code(error), -42);
+    mossrt_error_free(error);
+    EXPECT_TRUE(fs::is_empty(folder)) << stage;
+  }
+  void* buffer = nullptr;
+  std::size_t len = 0;
+  ASSERT_TRUE(Succeeds(mossrt_session_save(session, nullptr, &buffer, &len)));
+  Watched cancelled;
+  mossrt_monitor_cancel(cancelled.monitor);
+  void* none = nullptr;
+  std::size_t n = 7;
+  EXPECT_TRUE(
+      FailsWith(mossrt_session_save_monitored(session, nullptr, &none, &n, cancelled.monitor),
+                MOSSRT_E_CANCELLED, "cancelled"));
+  EXPECT_EQ(none, nullptr);
+  EXPECT_EQ(n, 7u);
+  mossrt_session* other = nullptr;
+  EXPECT_TRUE(FailsWith(
+      mossrt_session_restore_monitored(model, nullptr, buffer, len, cancelled.monitor, &other),
+      MOSSRT_E_CANCELLED, "cancelled"));
+  EXPECT_EQ(other, nullptr);
+  mossrt_free(buffer);
 }
 
 TEST_F(SavedSession, TheWrapperDoesTheSame) {

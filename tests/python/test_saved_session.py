@@ -97,6 +97,48 @@ def test_errors_are_pythons(model: mossrt.Model, tmp_path: Path) -> None:
         mossrt.Model.from_pretrained(MOSS, dtype="int8").restore_session(saved)
 
 
+def test_progress_and_cancel(model: mossrt.Model, tmp_path: Path) -> None:
+    seen: list[tuple[str, int, int]] = []
+
+    def see(stage: str, done: int, total: int) -> None:
+        seen.append((stage, done, total))
+
+    def stop(stage: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    path = tmp_path / "s"
+    cancelled = mossrt.Monitor()
+    cancelled.cancel()
+    with model.session() as session:
+        session.eval(IDS)
+        for error, monitor in (
+            (mossrt.Cancelled, lambda: cancelled),
+            (KeyboardInterrupt, lambda: mossrt.Monitor(stop)),
+        ):
+            with pytest.raises(error):
+                session.save(path, monitor=monitor())
+            with pytest.raises(error):
+                session.save_bytes(monitor=monitor())
+            assert list(tmp_path.iterdir()) == []
+        session.save(path, progress=see)
+        saved = session.save_bytes(progress=see)
+        assert path.read_bytes() == saved
+        assert seen.count(("save", len(saved), len(saved))) == 2
+        for given in (path, saved):
+            with pytest.raises(mossrt.Cancelled):
+                model.restore_session(given, monitor=cancelled)
+            with pytest.raises(KeyboardInterrupt):
+                model.restore_session(given, progress=stop)
+            seen.clear()
+            with model.restore_session(given, progress=see) as restored:
+                assert same(restored.logits, session.logits)
+            assert seen[-1] == ("restore", len(saved), len(saved))
+        link = tmp_path / "link"
+        link.symlink_to("s")
+        session.save(link)
+        assert link.is_symlink()
+
+
 def test_many_threads_ask_for_the_fingerprint_at_once() -> None:
     model = mossrt.Model.from_pretrained(MOSS, threads=2)
     results: list[bytes] = []

@@ -93,17 +93,19 @@ class Model {
   }
 
   // What Session::Save wrote, or SaveBytes gave, with this model loaded from the same checkpoint.
-  Session RestoreSession(const std::string& path) const {
+  Session RestoreSession(const std::string& path, Monitor* monitor = nullptr) const {
     mossrt_session* s = nullptr;
-    detail::Check(mossrt_session_restore(handle_.get(), path.c_str(), nullptr, 0, &s));
+    detail::Check(mossrt_session_restore_monitored(handle_.get(), path.c_str(), nullptr, 0,
+                                                   Monitor::Get(monitor), &s));
     return Session(s);
   }
-  Session RestoreSession(std::span<const std::byte> bytes) const {
+  Session RestoreSession(std::span<const std::byte> bytes, Monitor* monitor = nullptr) const {
     // No bytes have no address, but are no saved session either.
     static constexpr std::byte kNothing{};
     mossrt_session* s = nullptr;
-    detail::Check(mossrt_session_restore(
-        handle_.get(), nullptr, bytes.empty() ? &kNothing : bytes.data(), bytes.size(), &s));
+    detail::Check(mossrt_session_restore_monitored(handle_.get(), nullptr,
+                                                   bytes.empty() ? &kNothing : bytes.data(),
+                                                   bytes.size(), Monitor::Get(monitor), &s));
     return Session(s);
   }
 

@@ -204,13 +204,15 @@ class Session {
     return Session(s);
   }
   // One file, which appears whole or not at all and from which Model::RestoreSession goes on.
-  void Save(const std::string& path) const {
-    detail::Check(mossrt_session_save(get(), path.c_str(), nullptr, nullptr));
+  void Save(const std::string& path, Monitor* monitor = nullptr) const {
+    detail::Check(mossrt_session_save_monitored(get(), path.c_str(), nullptr, nullptr,
+                                                Monitor::Get(monitor)));
   }
-  std::vector<std::byte> SaveBytes() const {
+  std::vector<std::byte> SaveBytes(Monitor* monitor = nullptr) const {
     void* bytes = nullptr;
     std::size_t len = 0;
-    detail::Check(mossrt_session_save(get(), nullptr, &bytes, &len));
+    detail::Check(
+        mossrt_session_save_monitored(get(), nullptr, &bytes, &len, Monitor::Get(monitor)));
     const detail::Buffer<std::byte> owner(static_cast<std::byte*>(bytes));
     return std::vector<std::byte>(owner.get(), owner.get() + len);
   }

@@ -144,7 +144,7 @@ class Model {
   std::uint64_t weight_bytes() const;
   std::string shape_text() const;  // Fingerprint::shape
   // Evaluated by the first call that asks for it, kept as long as the model.
-  absl::StatusOr<const Fingerprint*> fingerprint() const;
+  absl::StatusOr<const Fingerprint*> fingerprint(Monitor* monitor = nullptr) const;
 
   // Runs all sequences' tokens as one batch, appends them to their caches and gives the logits of
   // the wanted rows, [sum of wanted rows, vocab], in order; valid until the workspace is used

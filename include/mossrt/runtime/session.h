@@ -71,19 +71,23 @@ class Session {
   // evaluated, and the last logits if they are at hand; no hooks, no hidden states, no counters.
   // Equal sessions give equal bytes.
   using Sink = std::function<absl::Status(std::span<const std::uint8_t>)>;
-  std::uint64_t saved_bytes() const;            // how many
-  absl::Status SaveTo(const Sink& sink) const;  // in pieces of at most 1 MiB, from the front
+  std::uint64_t saved_bytes() const;  // how many
+  // In pieces of at most 1 MiB, from the front, after each of which the monitor's stage "save"
+  // goes on.
+  absl::Status SaveTo(const Sink& sink, Monitor* monitor = nullptr) const;
   // One file, which appears whole or not at all. A saved session of that name is replaced, any
   // other file is not.
-  absl::Status Save(const std::string& path) const;
+  absl::Status Save(const std::string& path, Monitor* monitor = nullptr) const;
   // A session that goes on as the saved one would have, to the bit. All is checked before it is
   // there: kDataLoss for what is damaged or no saved session, kInvalidArgument for what a model of
   // another shape, other numerics or other weights has saved, kUnimplemented for
-  // another version.
+  // another version. The monitor's stage is "restore", in bytes.
   static absl::StatusOr<std::unique_ptr<Session>> Restore(const Model& model,
-                                                          const std::string& path);
+                                                          const std::string& path,
+                                                          Monitor* monitor = nullptr);
   static absl::StatusOr<std::unique_ptr<Session>> RestoreBytes(const Model& model,
-                                                               std::span<const std::uint8_t> bytes);
+                                                               std::span<const std::uint8_t> bytes,
+                                                               Monitor* monitor = nullptr);
 
   HookSet& hooks();
   std::size_t kv_bytes() const;

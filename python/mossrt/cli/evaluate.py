@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich import box
@@ -65,7 +65,7 @@ def run(
         )
     parts = [part for part in given.split(split) if part] if split else [given]
     texts: list[str | Ids] = [common.parse_ids(part) if ids else part for part in parts]
-    options = common.more_options(option)
+    options: dict[str, Any] = common.more_options(option)
     options |= {"threads": threads, "backend": backend, "architecture": architecture}
     dtypes = names(dtype, "--dtype")
     infos = [inspect(model, dtype=one, **options) for one in (reference, *dtypes)]
