@@ -29,6 +29,13 @@ def plain(value: object, name: str) -> Any:
     raise TypeError(f"{name} must be a number, a string, a boolean or a list, found {kind}")
 
 
+def string(value: str, name: str) -> str:
+    """`value`, if it is a str."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be str, found {type(value).__name__}")
+    return value
+
+
 def to_json(options: Mapping[str, object]) -> str:
     """A JSON object of the options that are not None; "" for none."""
     given = {key: plain(value, key) for key, value in options.items() if value is not None}

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from mossrt import _mossrt
 from mossrt._closing import Closing
-from mossrt._options import to_json
+from mossrt._options import string, to_json
 from mossrt._trace import Token, Trace
 from mossrt.errors import InvalidArgument
 from mossrt.generation import Chunk, Stats
@@ -277,6 +278,7 @@ class Conversation(Closing):
         it came, a turn without one is taken back.
         Errors: mossrt.ContextFull: it does not fit; nothing has changed then. ValueError.
         """
+        string(text, "text")
         self._drop_unstarted()
         return self._begin(text, Trace(), monitor)
 
@@ -316,7 +318,7 @@ class Conversation(Closing):
         """
         self._drop_unstarted()
         if text is not None:
-            return self._once_more(text, Trace(), monitor)
+            return self._once_more(string(text, "text"), Trace(), monitor)
         options = {one.key: one.value for one in self.model.generation_options(**self._generation)}
         sample = self._trace.sample
         sample = options["sample_index"] if sample is None else sample
@@ -463,13 +465,19 @@ class Conversation(Closing):
         The file appears whole or not at all; where path is a symbolic link, what it leads to is
         written.
         """
+        if not os.fspath(path):
+            raise ValueError("path is empty; give the name of a file")
         target = Path(os.path.realpath(path))
         partial = target.with_name(target.name + ".partial")
+        saved = self._chat.save()
         try:
-            partial.write_text(self._chat.save(), encoding="utf-8")
+            partial.write_text(saved, encoding="utf-8")
             partial.replace(target)
-        except BaseException:
-            partial.unlink(missing_ok=True)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+            if isinstance(error, OSError):  # of the file that was named, not of ours beside it
+                raise type(error)(error.errno, error.strerror, os.fspath(path)) from None
             raise
 
 
@@ -513,7 +521,7 @@ def parse_commands(
     (('Calculate', '2+3'),)
     """
     known = None if names is None else ",".join(names)
-    found = json.loads(_mossrt.parse_commands(text, strict, known))
+    found = json.loads(_mossrt.parse_commands(string(text, "text"), strict, known))
     return ParsedCommands(
         commands=tuple((one["name"], one["argument"]) for one in found["commands"]),
         strict=found["strict"],

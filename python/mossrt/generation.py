@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -132,7 +132,9 @@ def generate_json(options: dict[str, object]) -> str:
 
 def processor_list(given: Processors) -> list[LogitsProcessor]:
     """One processor, several or none, as a list."""
-    processors = [] if given is None else [given] if callable(given) else list(given)
+    if given is None:
+        return []
+    processors = list(given) if isinstance(given, Iterable) and not callable(given) else [given]
     for processor in processors:
         if not callable(processor):
             kind = type(processor).__name__

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mossrt import _hub, _mossrt
-from mossrt._options import path_bytes, to_json
+from mossrt._options import path_bytes, string, to_json
 from mossrt.chat import Conversation
 from mossrt.generation import (
     Chunk,
@@ -142,7 +142,7 @@ class Model:
         >>> model.tensor("transformer.ln_f.weight").shape == (model.info["hyper_params"]["hidden"],)
         True
         """
-        return self._model.tensor(name)
+        return self._model.tensor(string(name, "name"))
 
     def save_packed(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
@@ -132,6 +133,8 @@ class Session(Closing):
         Errors: ValueError; mossrt.ContextFull if they do not fit (nothing has changed then);
             mossrt.Cancelled and KeyboardInterrupt (the tokens of finished chunks stay).
         """
+        if not isinstance(hidden, Iterable):
+            raise TypeError(f"hidden must be a list of layers, found {type(hidden).__name__}")
         options = to_json({"logits": logits, "hidden": list(hidden)})
         with Watch(monitor, progress) as watch:
             self._session.eval(ids, options, watch)
@@ -169,6 +172,7 @@ class Session(Closing):
 
     def rewind(self, tokens: int) -> None:
         """Keeps the first `tokens` tokens and forgets the rest; ValueError if there are fewer."""
+        tokens = operator.index(tokens)
         if tokens < 0:
             raise ValueError(f"tokens must not be negative, found {tokens}")
         self._session.rewind(tokens)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mossrt import _hub, _mossrt
-from mossrt._options import path_bytes, to_json
+from mossrt._options import path_bytes, string, to_json
 
 Ids: TypeAlias = Sequence[int] | NDArray[np.integer[Any]]
 
@@ -145,7 +145,7 @@ class Tokenizer:
 
     def token_id(self, name: str) -> int | None:
         """The id of a token by its exact name as files write it ("<eom>"); None if there is none."""
-        found = self._tokenizer.token_id(name)
+        found = self._tokenizer.token_id(string(name, "name"))
         return None if found < 0 else found
 
     def special_ids(self, role: str = "all") -> list[int]:

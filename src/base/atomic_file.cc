@@ -85,6 +85,9 @@ absl::Status AtomicFile::Fail(const char* action, int error) const {
   } else if (error == ENOENT || error == ENOTDIR) {
     code = absl::StatusCode::kNotFound;
     cure = "; make its folder first";
+  } else if (error == ENAMETOOLONG) {
+    code = absl::StatusCode::kInvalidArgument;
+    cure = "; choose a shorter name";
   }
   return absl::Status(
       code, Cat(path_, ": cannot ", action, ": ", std::generic_category().message(error), cure));

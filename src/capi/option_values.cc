@@ -36,6 +36,12 @@ absl::StatusOr<Options> Read(const mossrt_options* o, OptionKind kind,
   return options;
 }
 
+// One string stands for a list of it.
+std::vector<std::string> Strings(const Json& value) {
+  if (value.is_array()) return value.get<std::vector<std::string>>();
+  return {value.get<std::string>()};
+}
+
 }  // namespace
 
 absl::StatusOr<Json> ValuesOf(const mossrt_options* o, OptionKind kind) {
@@ -54,8 +60,7 @@ absl::StatusOr<runtime::LoadOptions> LoadOptionsOf(const mossrt_options* o) {
   using Options = runtime::LoadOptions;
   static constexpr Setter<Options> setters[] = {
       {"dtype", [](const Json& v, Options* out) { out->dtype = v.get<std::string>(); }},
-      {"overrides",
-       [](const Json& v, Options* out) { out->overrides = v.get<std::vector<std::string>>(); }},
+      {"overrides", [](const Json& v, Options* out) { out->overrides = Strings(v); }},
       {"backend", [](const Json& v, Options* out) { out->backend = v.get<std::string>(); }},
       {"architecture",
        [](const Json& v, Options* out) { out->architecture = v.get<std::string>(); }},
@@ -122,11 +127,7 @@ absl::StatusOr<runtime::ChatOptions> ChatOptionsOf(const mossrt_options* o) {
       {"profile", [](const Json& v, Options* out) { out->profile = v.get<std::string>(); }},
       {"profile_json",
        [](const Json& v, Options* out) { out->profile_json = v.get<std::string>(); }},
-      {"plugins",
-       [](const Json& v, Options* out) {
-         out->plugins = v.is_array() ? v.get<std::vector<std::string>>()
-                                     : std::vector<std::string>{v.get<std::string>()};
-       }},
+      {"plugins", [](const Json& v, Options* out) { out->plugins = Strings(v); }},
       {"meta", [](const Json& v, Options* out) { out->meta = v.get<std::string>(); }},
       {"meta_instruction",
        [](const Json& v, Options* out) { out->meta_file = v.get<std::string>(); }},

@@ -1,8 +1,10 @@
 #include "chat/meta_instruction.h"
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <system_error>
+#include <utility>
 
 #include "base/sha256.h"
 #include "base/status.h"
@@ -18,6 +20,7 @@ namespace {
 constexpr std::string_view kPublishedHead =
     "88807212fcc4bbf336003ab098c7b0f039307f541b5fdf73b6312885772d7451";
 constexpr std::string_view kCapabilities = "Capabilities";
+constexpr std::string_view kDate = "{date}";  // in a profile's closing
 constexpr std::uint64_t kMaxMetaFile = std::uint64_t{64} << 10;
 
 constexpr std::string_view kOwnHead =
@@ -52,6 +55,23 @@ bool IsCommandName(std::string_view name) {
                      [&](char c) { return letter(c) || (c >= '0' && c <= '9'); });
 }
 
+// YYYY-MM-DD, of the calendar.
+bool IsDay(std::string_view text) {
+  if (text.size() != 10 || text[4] != '-' || text[7] != '-') return false;
+  int numbers[3] = {};
+  constexpr std::pair<std::size_t, std::size_t> kPlaces[] = {{0, 4}, {5, 2}, {8, 2}};
+  for (std::size_t i = 0; i < 3; ++i) {
+    for (const char c : text.substr(kPlaces[i].first, kPlaces[i].second)) {
+      if (c < '0' || c > '9') return false;
+      numbers[i] = 10 * numbers[i] + (c - '0');
+    }
+  }
+  using namespace std::chrono;  // NOLINT: year, month and day
+  return year_month_day(year(numbers[0]), month(static_cast<unsigned>(numbers[1])),
+                        day(static_cast<unsigned>(numbers[2])))
+      .ok();
+}
+
 absl::StatusOr<std::string> SwitchLines(const Profile& profile, const MetaRequest& request,
                                         std::vector<std::string>* notes) {
   std::string lines;
@@ -72,7 +92,6 @@ absl::StatusOr<std::string> SwitchLines(const Profile& profile, const MetaReques
                          ": a switch line for it was added to the meta instruction"));
   }
   std::string closing = profile.closing;
-  constexpr std::string_view kDate = "{date}";
   if (const std::size_t at = closing.find(kDate); at != std::string::npos) {
     if (request.date.empty()) {
       return absl::InvalidArgumentError(Cat("the profile ", profile.name,
@@ -87,6 +106,11 @@ absl::StatusOr<std::string> SwitchLines(const Profile& profile, const MetaReques
 }  // namespace
 
 absl::StatusOr<MetaInstruction> ComposeMeta(const Profile& profile, const MetaRequest& request) {
+  if (!request.date.empty() && !IsDay(request.date)) {
+    return absl::InvalidArgumentError(
+        Cat("the option \"date\" must be a day as YYYY-MM-DD, as in \"2023-04-21\", found \"",
+            request.date.substr(0, 64), "\""));
+  }
   for (const std::string& name : request.plugins) {
     if (!IsCommandName(name)) {
       return absl::InvalidArgumentError(
@@ -132,6 +156,12 @@ absl::StatusOr<MetaInstruction> ComposeMeta(const Profile& profile, const MetaRe
       }
       meta.text = std::move(indented);
     }
+  }
+  const bool dated =
+      !request.whole && profile.has_meta && profile.closing.find(kDate) != std::string::npos;
+  if (!request.date.empty() && !dated) {
+    meta.notes.emplace_back(
+        "the option \"date\" is not used: this meta instruction states no date");
   }
   if (const std::size_t at = FindInvalidUtf8(meta.text); at != std::string_view::npos) {
     return absl::InvalidArgumentError(

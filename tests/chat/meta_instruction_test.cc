@@ -105,12 +105,26 @@ TEST(MetaInstruction, WrongRequests) {
       {{.profile = "moss", .plugins = {"Search"}}, "never runs a command"},
       {{.profile = "moss-plugin", .plugins = {"Se arch"}}, "name must be"},
       {{.profile = "vortex"}, "date"},
+      {{.profile = "vortex", .date = "today"}, "YYYY-MM-DD"},
+      {{.profile = "vortex", .date = "2023-02-29"}, "found \"2023-02-29\""},
+      {{.profile = "vortex", .date = "2023-4-01"}, "YYYY-MM-DD"},
+      {{.profile = "moss", .date = "12023-04-1"}, "YYYY-MM-DD"},
       {{.profile = "mos"}, "moss-plugin"},
       {{.profile = "moss", .meta = "a\xff"}, "not UTF-8 at byte 1"},
       {{.profile = "moss", .profile_json = "{}"}, "give one"}};
   for (const auto& [options, part] : cases) {
     ExpectFailure(Chat::Create(Moss(), options).status(), absl::StatusCode::kInvalidArgument, part);
   }
+}
+
+TEST(MetaInstruction, ADateThatIsNotStatedIsNoted) {
+  const auto notes = [](const char* profile, const char* date) {
+    return Join(Compose(profile, {.file = std::string(kFile), .plugins = {}, .date = date}).notes,
+                "\n");
+  };
+  EXPECT_NE(notes("moss", "2024-02-29").find("\"date\" is not used"), std::string::npos);
+  EXPECT_EQ(notes("moss", "").find("date"), std::string::npos);
+  EXPECT_EQ(notes("vortex", "2024-02-29").find("date"), std::string::npos);
 }
 
 TEST(MetaInstruction, LiesBesideTheCheckpoint) {

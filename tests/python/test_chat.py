@@ -336,6 +336,7 @@ def test_plugins_are_told_apart() -> None:
         ({"commands": "loose"}, "commands"),
         ({"temprature": 1.0}, "temperature"),
         ({"profile": "vortex"}, "date"),
+        ({"profile": "vortex", "date": "2023-02-30"}, "YYYY-MM-DD"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, Any], part: str) -> None:
@@ -421,3 +422,30 @@ def test_constraints_leave_a_good_line_alone() -> None:
                 turns.append(conversation.send(question["question"]))
         assert turns[0].commands == turns[1].commands
         assert turns[0].answer == turns[1].answer
+
+
+def test_arguments_of_wrong_types_are_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        TypeError, match="plugins must be a mapping or a list of plugins, found int"
+    ):
+        talk(plugins=5)
+    with pytest.raises(TypeError, match="text must be str, found int"):
+        mossrt.chat.parse_commands(5)  # type: ignore[arg-type]
+    with talk() as one:
+        one.send("Hello!")
+        for call in (one.send, one.stream, one.again):
+            with pytest.raises(TypeError, match="text must be str, found int"):
+                call(5)
+        assert len(one.info["turns"]) == 1
+        with pytest.raises(ValueError, match="path is empty"):
+            one.save("")
+        with pytest.raises(IsADirectoryError) as caught:
+            one.save(tmp_path)
+        assert str(tmp_path) in str(caught.value)
+        with pytest.raises(FileNotFoundError) as missing:
+            one.save(tmp_path / "no" / "talk")
+        assert ".partial" not in f"{caught.value} {missing.value}"
+        (tmp_path / "link").symlink_to("talk")
+        one.save(tmp_path / "link")
+        assert {path.name for path in tmp_path.iterdir()} == {"link", "talk"}
+        assert (tmp_path / "link").is_symlink()

@@ -124,6 +124,8 @@ def test_paths_with_zero_bytes() -> None:
         ({"eos_token_id": object()}, TypeError, "eos_token_id"),
         ({"do_sample": "yes"}, ValueError, "do_sample"),
         ({"monitor": 3}, TypeError, "monitor"),
+        ({"logits_processor": 3}, TypeError, "logits processor must be callable, found int"),
+        ({"max_new_tokens": 2, "min_new_tokens": 3}, ValueError, "min_new_tokens is 3"),
     ],
 )
 def test_wrong_generate_options(
@@ -177,6 +179,11 @@ def test_wrong_prompts(model: mossrt.Model, prompt: Any, error: type[Exception],
         (lambda s: s.model.session(context=10**9), ValueError, "context"),
         (lambda s: s.model.session(kv_dtype="int4"), ValueError, "kv_dtype"),
         (lambda s: s.model.tensor("nothing"), FileNotFoundError, "nothing"),
+        (lambda s: s.model.tensor(5), TypeError, "name must be str, found int"),
+        (lambda s: s.model.tokenizer.token_id(5), TypeError, "name must be str, found int"),
+        (lambda s: s.eval([1], hidden=3), TypeError, "hidden must be a list of layers"),
+        (lambda s: s.rewind(1.5), TypeError, "integer"),
+        (lambda s: s.save("x" * 300), ValueError, "choose a shorter name"),
     ],
 )
 def test_wrong_session_arguments(
@@ -184,3 +191,11 @@ def test_wrong_session_arguments(
 ) -> None:
     with model.session() as session, pytest.raises(error, match=text):
         call(session)
+
+
+def test_one_override_is_a_list_of_one() -> None:
+    def numerics(overrides: object) -> str:
+        model = mossrt.Model.from_pretrained(MOSS, overrides=overrides)
+        return str(model.info["numerics"])
+
+    assert numerics("lm_head.*=float32") == numerics(["lm_head.*=float32"]) != numerics(None)

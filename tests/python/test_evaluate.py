@@ -536,7 +536,7 @@ def test_command_reads_ids_and_stdin() -> None:
         ([MOSS], b"", 2, "--text"),
         ([MOSS, "--text", "nowhere.txt"], b"", 2, "nowhere.txt"),
         ([MOSS, "--text", MOSS], b"", 2, "moss"),
-        ([MOSS, "--text", TRAINED / "pytorch_model-00001-of-00002.bin"], b"", 2, "utf-8"),
+        ([MOSS, "--text", TRAINED / "pytorch_model-00001-of-00002.bin"], b"", 2, "UTF-8"),
         ([MOSS, "--text", "-"], b"a\xff", 2, "UTF-8"),
         ([MOSS, "--text", "-"], b"", 2, "too short"),
         ([MOSS, "--text", "-", "--split", ""], b"Hello", 2, "--split"),

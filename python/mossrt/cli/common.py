@@ -226,8 +226,10 @@ def text_input(given: str | None, file: Path | None, what: str) -> str:
     if file is not None:
         try:
             return file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            fail(f"{file}: {error}", USAGE)
+        except OSError as error:
+            fail(f"{file}: {error.strerror}; give a text file, or the {what} itself", USAGE)
+        except UnicodeDecodeError as error:
+            fail(f"{file}, byte {error.start}: expected UTF-8", USAGE)
     if given is None and sys.stdin.isatty():
         fail(f"there is no {what}: give it as an argument, or pipe it in", USAGE)
     try:
@@ -239,10 +241,13 @@ def text_input(given: str | None, file: Path | None, what: str) -> str:
 def parse_ids(text: str) -> list[int]:
     """Ids separated by spaces or commas, or a JSON list of them."""
     words = text.replace(",", " ").replace("[", " ").replace("]", " ").split()
-    try:
-        return [int(word) for word in words]
-    except ValueError:
-        fail(f"ids are numbers separated by spaces or commas, found {text.strip()[:60]!r}", USAGE)
+    ids = []
+    for word in words:
+        try:
+            ids.append(int(word))
+        except ValueError:
+            fail(f"ids are numbers separated by spaces or commas, found {word[:60]!r}", USAGE)
+    return ids
 
 
 def more_options(given: list[str] | None) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -35,8 +36,8 @@ def run(
     It appears whole or not at all, and holds config.json and the tokenizer too.
     """
     options: dict[str, Any] = common.more_options(option)
-    if isinstance(options.get("overrides"), str):
-        options["overrides"] = [options["overrides"]]
+    if not Path(out).parent.is_dir():
+        common.fail(f"there is no folder {Path(out).parent} to write {out} to; make it first")
     loaded = Model.from_pretrained(
         model, dtype, threads, progress=True, architecture=architecture, **options
     )

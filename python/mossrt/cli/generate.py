@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from mossrt.cli import common, groups
@@ -43,7 +42,7 @@ def run(
     options = sampling.options()
     loaded = loading.load(model, generates=True)
     given = (
-        np.array(common.parse_ids(text), np.int64)
+        common.parse_ids(text)
         if ids
         else loaded.tokenizer.encode(text, parse_special=parse_special)
     )

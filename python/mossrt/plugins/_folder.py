@@ -11,8 +11,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from mossrt._options import string
 from mossrt.errors import Code, Error, InvalidArgument
-from mossrt.plugins._arguments import text
 from mossrt.plugins._snippets import passages
 
 _LOG = logging.getLogger("mossrt.plugins")
@@ -93,7 +93,7 @@ class FolderSearch:
 
     def __call__(self, query: str, limit: int = 3) -> list[str]:
         """The passages that fit a query best, of at most 400 characters each."""
-        question = _question(text(query, "query"))
+        question = _question(string(query, "query"))
         if limit < 1:
             raise InvalidArgument(f"limit must be at least 1, found {limit}", Code.INVALID_ARGUMENT)
         if not question:

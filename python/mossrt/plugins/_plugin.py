@@ -52,8 +52,11 @@ def plugin_table(plugins: Plugins) -> dict[str, Plugin]:
         return {}
     if isinstance(plugins, Mapping):
         listed = [Plugin(name, function) for name, function in plugins.items()]
-    else:
+    elif isinstance(plugins, Iterable):
         listed = [_plugin(one) for one in plugins]
+    else:
+        kind = type(plugins).__name__
+        raise TypeError(f"plugins must be a mapping or a list of plugins, found {kind}")
     table: dict[str, Plugin] = {}
     for plugin in listed:
         if not callable(plugin.function):

@@ -10,8 +10,9 @@ import threading
 import urllib.parse
 from typing import Any
 
+from mossrt._options import string
 from mossrt.errors import Code, Error, InvalidArgument, SystemRefused
-from mossrt.plugins._arguments import positive, text
+from mossrt.plugins._arguments import positive
 from mossrt.plugins._snippets import shorten
 
 
@@ -34,7 +35,7 @@ class SearxngSearch:
         max_bytes: int = 1 << 20,
         language: str | None = None,
     ) -> None:
-        parts = urllib.parse.urlsplit(text(address, "address"))
+        parts = urllib.parse.urlsplit(string(address, "address"))
         try:
             port = parts.port
         except ValueError:
@@ -54,7 +55,7 @@ class SearxngSearch:
 
     def __call__(self, query: str, limit: int = 3) -> list[str]:
         """Snippets of at most 400 characters each; a direct answer comes first."""
-        fields = {"q": text(query, "query"), "format": "json"}
+        fields = {"q": string(query, "query"), "format": "json"}
         if self._language is not None:
             fields["language"] = self._language
         body = self._fetch(f"{self._path}?{urllib.parse.urlencode(fields)}")

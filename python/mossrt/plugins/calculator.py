@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mossrt import _mossrt
-from mossrt.plugins._arguments import text
+from mossrt._options import string
 
 
 def calculate(expression: str) -> str:
@@ -22,4 +22,4 @@ def calculate(expression: str) -> str:
       ...
     mossrt.errors.InvalidArgument: ...
     """
-    return _mossrt.calculate(text(expression, "expression"))
+    return _mossrt.calculate(string(expression, "expression"))

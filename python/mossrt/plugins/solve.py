@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 from mossrt import _mossrt
+from mossrt._options import string
 from mossrt.errors import Code, Error, InvalidArgument
-from mossrt.plugins._arguments import positive, text
+from mossrt.plugins._arguments import positive
 
 _WORKER = Path(__file__).with_name("_sympy_worker.py")
 # The path of this process, so that SymPy is found where this process would find it.
@@ -34,7 +35,7 @@ def solve(equations: str, *, sympy: bool = True, timeout: float = 20.0) -> str:
     """
     positive(timeout, "timeout")
     try:
-        return _mossrt.solve(text(equations, "equations"))
+        return _mossrt.solve(string(equations, "equations"))
     except Error as error:
         if error.code != Code.UNSUPPORTED or not sympy:
             raise
