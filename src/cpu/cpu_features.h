@@ -10,6 +10,6 @@ bool Avx512VnniAvailable();  // the above and VNNI
 bool Avx512Bf16Available();  // the above and BF16
 bool NeonAvailable();
 bool NeonDotprodAvailable();  // the above and sdot
-bool NeonI8mmAvailable();     // the above and usdot
+bool NeonI8mmAvailable();     // the above, usdot and usmmla
 
 }  // namespace mossrt::cpu

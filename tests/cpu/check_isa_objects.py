@@ -15,7 +15,7 @@ import subprocess
 import sys
 
 ALLOWED_CALLS = {"memcpy", "memset", "memmove", "_GLOBAL_OFFSET_TABLE_"}
-# The tiles that must run at the peak, and their products: f32 and bf16 pairs; integers.
+# The tiles that must run at the peak, and their products: f32 and bf16 pairs; integers; integers of pairs of rows.
 HOT_TILES = (
     (
         re.compile(r"::Tile<.*(F32Weights|PairWeights), \d+, \d+>"),
@@ -25,9 +25,13 @@ HOT_TILES = (
         re.compile(r"::Int(Tile|Row)<"),
         re.compile(r"\b(vpdpbusd|vpmaddubsw|vpmaddwd|[us]dot|usdot|smlal2?|smull2?)\b"),
     ),
+    (
+        re.compile(r"::IntPairTile<"),
+        re.compile(r"\busmmla\b"),
+    ),
 )
-# What a level of a single kind of product has.
-ONLY = {"avx512_vnni": [1], "avx512_bf16": [0], "neon_dotprod": [1], "neon_i8mm": [1]}
+# What a level has, if not the first two.
+ONLY = {"avx512_vnni": [1], "avx512_bf16": [0], "neon_dotprod": [1], "neon_i8mm": [1, 2]}
 INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\s+(\S+)\s*(.*)$")
 
 
@@ -103,7 +107,7 @@ def spills(objdump, path):
                         yield f"{path}: {name} touches the stack in its loop: {address:x} {operation} {operands}"
     if level_of(path) == "scalar":
         return
-    for kind in ONLY.get(level_of(path), range(len(HOT_TILES))):
+    for kind in ONLY.get(level_of(path), [0, 1]):
         if found[kind] == 0:
             yield f"{path}: no loop of {HOT_TILES[kind][0].pattern} was found; has its name changed?"
 

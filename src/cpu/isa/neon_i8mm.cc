@@ -1,8 +1,11 @@
-// NEON with products of unsigned by signed bytes: those kernels, all others come from neon_dotprod.
+// NEON with products of unsigned by signed bytes, alone and as matrices: those kernels, all others
+// come from neon_dotprod.
 #define MOSSRT_ISA neon_i8mm
 #include "cpu/simd/neon.h"
 // The words come first, then the texts that use them.
 #include "cpu/cpu_features.h"
+#include "cpu/kernels/gemm_int_pairs.inl.h"
+// The pairs come before the text that uses them.
 #include "cpu/kernels/gemm_int.inl.h"
 
 namespace mossrt::cpu::neon_i8mm {

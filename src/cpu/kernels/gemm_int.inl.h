@@ -4,98 +4,10 @@
 #pragma once
 
 #include "cpu/kernels/gemm.inl.h"
+#include "cpu/kernels/gemm_int_format.inl.h"
 #include "mossrt/runtime/kernel_table.h"
 
 namespace mossrt::cpu::MOSSRT_ISA {
-
-// How lines of weights are read: kQuads dwords of four k per output.
-struct Int8Weights {
-  using Panel = IntegerPanel;
-  static constexpr int kBits = 8;
-  static F32x16 Scale(const uint16_t* header) { return LoadF16(header); }
-  static constexpr int kQuads = 1;
-  static constexpr std::uint32_t kZero = 128;
-  static constexpr std::uint32_t kOffset = kDotOffset;
-  static U32x16 Get(U32x16 line, int) { return line; }
-  static U32x16 Dot(U32x16 w, Quad x, U32x16 sum) { return DotBytes(w, x, sum); }
-};
-
-struct Int4Weights {
-  using Panel = IntegerPanel;
-  static constexpr int kBits = 4;
-  static F32x16 Scale(const uint16_t* header) { return LoadF16(header); }
-  static constexpr int kQuads = 2;
-  static constexpr std::uint32_t kZero = 8;
-  static constexpr std::uint32_t kOffset = 0;
-  static U32x16 Get(U32x16 line, int quad) {
-    return And(quad == 0 ? line : ShiftRight<4>(line), SetBits(0x0F0F0F0Fu));
-  }
-  static U32x16 Dot(U32x16 w, Quad x, U32x16 sum) { return DotNibbles(w, x, sum); }
-};
-
-// Weights of 4 bits, one to a byte.
-struct UnpackedInt4Weights : Int8Weights {
-  static constexpr std::uint32_t kZero = 8;
-  static constexpr std::uint32_t kOffset = 0;
-  static U32x16 Dot(U32x16 w, Quad x, U32x16 sum) { return DotNibbles(w, x, sum); }
-};
-
-// Keys and values of bytes: nothing but lines.
-struct BarePanel {
-  int64_t bits, group;
-  bool zeros;
-  std::size_t group_bytes() const { return static_cast<std::size_t>(group * kPanelRows); }
-  std::size_t HeaderOffset(int64_t g) const { return DataOffset(g); }
-  std::size_t DataOffset(int64_t g) const { return static_cast<std::size_t>(g) * group_bytes(); }
-  std::size_t Bytes(int64_t groups) const { return DataOffset(groups); }
-};
-
-struct CachedBytes : Int8Weights {
-  using Panel = BarePanel;
-  static F32x16 Scale(const uint16_t*) { return Set(1.0f); }
-};
-
-// Some groups of k of some panels by some rows of a packed tile.
-struct IntTileArgs {
-  const char* w;  // the first group's header
-  std::size_t w_panel_bytes;
-  const uint32_t* x;  // the first group of the tile, at the first of the rows
-  int64_t x_rows;     // rows of the packed tile
-  int64_t group;
-  int64_t groups;
-  float* y;
-  int64_t y_stride;
-  bool accumulate;
-  const char* next = nullptr;  // weights called into the second cache while this tile computes
-  std::size_t next_panel_bytes = 0;
-  int64_t next_bytes = 0;  // for every group of this tile
-};
-
-// Adds a group's integers, which met the input's sum `x_sum` and scale `x_scale`, to the chain.
-template <class Format, bool kZeros>
-inline F32x16 AddGroup(U32x16 sum, F32x16 minus_zero, F32x16 w_scale, float x_scale, int32_t x_sum,
-                       F32x16 chain) {
-  F32x16 exact = ToFloat(sum);  // below 2^24, like all that follows
-  if constexpr (kZeros) exact = MulAdd(minus_zero, Set(static_cast<float>(x_sum)), exact);
-  return MulAdd(exact, Mul(w_scale, Set(x_scale)), chain);
-}
-
-// What an accumulator starts from, so that the fixed zero point is taken off.
-template <class Format, bool kZeros>
-inline U32x16 StartOfGroup(uint32_t x_sum) {
-  if constexpr (kZeros || Format::kOffset == Format::kZero) {
-    return SetBits(0);
-  } else {  // -kZero * x_sum, with no way round through integer registers
-    static_assert(Format::kOffset == 0);
-    constexpr int kShift = Format::kZero == 128 ? 7 : 3;
-    return Add(Xor(ShiftLeft<kShift>(SetBits(x_sum)), SetBits(~0u)), SetBits(1));
-  }
-}
-
-template <class Format>
-inline F32x16 MinusZeros(const uint16_t* header) {
-  return Sub(Set(static_cast<float>(Format::kOffset)), ToFloat(LoadU16(header + kPanelRows)));
-}
 
 // So few rows wait for memory whatever they do, and bytes come faster from one place and into the
 // first cache: m = 2 and m = 4 at 23 GB/s instead of 18.
@@ -206,10 +118,21 @@ template <class Format, bool kZeros, bool kOwn, int P, int R>
   }
 }
 
+// gemm_int_pairs.inl.h has these, for a level with products of two rows at once.
+template <class Format, bool kZeros, int R>
+void IntPairTile(const IntTileArgs& args);
+template <class Format>
+struct Eights;
+
 template <class Format, bool kZeros, bool kOwn, int P, int R>
 void IntTileOfRows(int64_t rows, const IntTileArgs& args) {
   if (rows == R) {
-    IntTile<Format, kZeros, kOwn, P, R>(args);
+    if constexpr (kPairRows && (R > 1 || !kOwn)) {
+      static_assert(P == 1);
+      IntPairTile<Format, kZeros, R>(args);
+    } else {
+      IntTile<Format, kZeros, kOwn, P, R>(args);
+    }
   } else if constexpr (R > 1) {
     IntTileOfRows<Format, kZeros, kOwn, P, R - 1>(rows, args);
   }
@@ -294,28 +217,41 @@ inline void MultiplyGroups(const GemmArgs& a, const Block& block) {
   }
 }
 
-// Panels of 4 bits as panels of bytes with the same headers.
-template <bool kZeros>
-inline void UnpackGroups(const char* w, const IntegerPanel& from, const IntegerPanel& to,
-                         int64_t groups, char* bytes) {
+// Panels as a block of them is held for many rows: bytes with the same headers.
+template <class Format, class Unpacked, bool kZeros>
+inline void UnpackGroups(const char* w, const typename Format::Panel& from,
+                         const typename Format::Panel& to, int64_t groups, char* bytes) {
   for (int64_t g = 0; g < groups; ++g) {
-    if (kZeros || g % 2 == 0) {
+    if (kZeros || g % 2 == 0) {  // bytes without headers write their first line twice
       StoreBits(LoadBits(w + from.HeaderOffset(g)), bytes + to.HeaderOffset(g));
     }
     const char* line = w + from.DataOffset(g);
     char* out = bytes + to.DataOffset(g);
     for (int64_t n = from.group / 8; n > 0; --n) {
-      const U32x16 both = LoadBits(line);
-      StoreBits(Int4Weights::Get(both, 0), out);
-      StoreBits(Int4Weights::Get(both, 1), out + 64);
-      line += 64;
+      Unpacked::Unpack(line, out);
+      line += 16 * Format::kBits;
       out += 128;
     }
   }
 }
 
-// From this many rows on, blocks call the weights that come after them, and 4 bit weights are
-// unpacked once per block where units for bits are short.
+template <class Format, class Unpacked, bool kZeros, int P>
+inline void MultiplyUnpacked(const GemmArgs& a, const Block& block) {
+  const typename Format::Panel from{Format::kBits, a.group, kZeros}, to{8, a.group, kZeros};
+  auto* scratch = static_cast<char*>(a.scratch);
+  Block unpacked = block;
+  unpacked.w = scratch;
+  unpacked.w_panel_bytes = (to.Bytes(block.groups) + 63) / 64 * 64;
+  for (int i = 0; i < P; ++i) {
+    const auto n = static_cast<std::size_t>(i);
+    UnpackGroups<Format, Unpacked, kZeros>(block.w + n * block.w_panel_bytes, from, to,
+                                           block.groups, scratch + n * unpacked.w_panel_bytes);
+  }
+  MultiplyGroups<Unpacked, kZeros, false, P>(a, unpacked);
+}
+
+// From this many rows on, blocks call the weights that come after them, and weights are unpacked or
+// put side by side once per block: 4 bits where units for bits are short, all for pairs of rows.
 inline constexpr int64_t kManyRows = 2 * kTileRows + 1;
 // Values of k of a block: two panels of bytes are 64 KiB of the second cache.
 inline constexpr int64_t kIntBlockK = 2048;
@@ -326,28 +262,21 @@ inline int64_t MultiplyIntPanels(const GemmArgs& a, int64_t p, int64_t first, in
   for (; p + P <= a.panels; p += P) {
     const char* w = static_cast<const char*>(a.w) + static_cast<std::size_t>(p) * a.w_panel_bytes +
                     panel.HeaderOffset(first);
-    Block block = {.w = w,
-                   .w_panel_bytes = a.w_panel_bytes,
-                   .y = a.y + p * kPanelRows,
-                   .first = first,
-                   .groups = groups,
-                   .next = w + P * a.w_panel_bytes,
-                   .next_bytes = static_cast<int64_t>(panel.Bytes(groups))};
+    const Block block = {.w = w,
+                         .w_panel_bytes = a.w_panel_bytes,
+                         .y = a.y + p * kPanelRows,
+                         .first = first,
+                         .groups = groups,
+                         .next = w + P * a.w_panel_bytes,
+                         .next_bytes = static_cast<int64_t>(panel.Bytes(groups))};
     if (a.m < kManyRows) {
       MultiplyGroups<Format, kZeros, true, P>(a, block);
+    } else if constexpr (kPairRows) {
+      MultiplyUnpacked<Format, Eights<Format>, kZeros, P>(a, block);
     } else if constexpr (Format::kBits == 8 || !kUnpackNibbles) {
       MultiplyGroups<Format, kZeros, false, P>(a, block);
     } else {
-      const IntegerPanel wide{8, a.group, kZeros};
-      auto* scratch = static_cast<char*>(a.scratch);
-      block.w = scratch;
-      block.w_panel_bytes = (wide.Bytes(groups) + 63) / 64 * 64;
-      for (int i = 0; i < P; ++i) {
-        const auto n = static_cast<std::size_t>(i);
-        UnpackGroups<kZeros>(w + n * a.w_panel_bytes, panel, wide, groups,
-                             scratch + n * block.w_panel_bytes);
-      }
-      MultiplyGroups<UnpackedInt4Weights, kZeros, false, P>(a, block);
+      MultiplyUnpacked<Format, UnpackedInt4Weights, kZeros, P>(a, block);
     }
   }
   return p;

@@ -15,6 +15,7 @@ inline constexpr int kRowPrefetchBytes = 1024;
 inline constexpr int kIntPanels = 1;  // 8 accumulators, 4 halves of weights, a factor's two
 inline constexpr int kIntRows = 4;
 inline constexpr int kIntRowsOwn = 4;
+inline constexpr bool kPairRows = false;
 inline constexpr bool kUnpackNibbles = true;
 
 struct F32x16 {
@@ -109,6 +110,9 @@ inline U32x16 ShiftLeft(U32x16 a) {
 template <int kCount>
 inline U32x16 ShiftRight(U32x16 a) {
   return {_mm256_srli_epi32(a.lo, kCount), _mm256_srli_epi32(a.hi, kCount)};
+}
+inline U32x16 Nibbles(U32x16 a, int quad) {
+  return And(quad == 0 ? a : ShiftRight<4>(a), SetBits(0x0F0F0F0Fu));
 }
 inline U32x16 LoadBits(const void* aligned) {
   const auto* p = static_cast<const __m256i*>(aligned);

@@ -22,6 +22,7 @@ inline constexpr bool kUnpackNibbles = true;
 inline constexpr int kIntRows = 4;  // 8 and 8, 4 halves of weights, a factor's two, products
 #endif
 inline constexpr int kIntRowsOwn = 12;
+inline constexpr bool kPairRows = false;
 
 struct F32x16 {
   __m512 v;
@@ -79,6 +80,9 @@ inline U32x16 ShiftLeft(U32x16 a) {
 template <unsigned kCount>
 inline U32x16 ShiftRight(U32x16 a) {
   return {_mm512_srli_epi32(a.v, kCount)};
+}
+inline U32x16 Nibbles(U32x16 a, int quad) {
+  return And(quad == 0 ? a : ShiftRight<4>(a), SetBits(0x0F0F0F0Fu));
 }
 inline U32x16 LoadBits(const void* aligned) { return {_mm512_load_si512(aligned)}; }
 

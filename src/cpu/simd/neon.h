@@ -12,9 +12,16 @@ inline constexpr int kGemmRows = 4;
 inline constexpr int kGemvPanels = 2;
 inline constexpr int kPrefetchBytes = 0;
 inline constexpr int kRowPrefetchBytes = 0;
-inline constexpr int kIntPanels = 1;  // 16 accumulators, 4 weights, a factor
-inline constexpr int kIntRows = 4;
+inline constexpr int kIntPanels = 1;
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+inline constexpr bool kPairRows = true;
+inline constexpr int kIntRows = 6;  // 24 accumulators, 4 weights, 3 pairs of rows: 31 registers
+inline constexpr int kIntRowsOwn = 6;
+#else
+inline constexpr bool kPairRows = false;
+inline constexpr int kIntRows = 4;  // 16 accumulators, 4 weights, a factor
 inline constexpr int kIntRowsOwn = 4;
+#endif
 inline constexpr bool kUnpackNibbles = true;
 
 struct F32x16 {
@@ -132,6 +139,17 @@ template <int kCount>
 inline U32x16 ShiftRight(U32x16 a) {
   return MakeU32([&](int i) { return vshrq_n_u32(a.part[i], kCount); });
 }
+inline U32x16 Nibbles(U32x16 a, int quad) {
+  const auto right = [](uint32x4_t part) {
+    return vreinterpretq_u32_u8(vshrq_n_u8(vreinterpretq_u8_u32(part), 4));
+  };
+  if (quad != 0) return MakeU32([&](int i) { return right(a.part[i]); });
+#if defined(__ARM_FEATURE_MATMUL_INT8)  // no mask, for which the tile of pairs has no register
+  return MakeU32([&](int i) { return right(vshlq_n_u32(a.part[i], 4)); });
+#else
+  return And(a, SetBits(0x0F0F0F0Fu));
+#endif
+}
 inline U32x16 LoadBits(const void* aligned) {
   const auto* words = static_cast<const std::uint32_t*>(aligned);
   return MakeU32([=](int i) { return vld1q_u32(words + 4 * i); });
@@ -171,6 +189,61 @@ inline U32x16 DotBytes(U32x16 w, Quad x, U32x16 sum) {
   });
 }
 inline U32x16 DotNibbles(U32x16 w, Quad x, U32x16 sum) { return DotBytes(w, x, sum); }
+
+// gemm_int_pairs.inl.h's words. Lanes of a and b in turn: those of their first half or their
+// second.
+template <int kHalf>
+inline U32x16 InTurn(U32x16 a, U32x16 b) {
+  return MakeU32([&](int i) {
+    const uint32x4_t from_a = a.part[2 * kHalf + i / 2], from_b = b.part[2 * kHalf + i / 2];
+    return i % 2 == 0 ? vzip1q_u32(from_a, from_b) : vzip2q_u32(from_a, from_b);
+  });
+}
+template <int kHalf>
+inline F32x16 InTurn(F32x16 a, F32x16 b) {
+  return FromBits(InTurn<kHalf>(ToBits(a), ToBits(b)));
+}
+// The a of both halves, and the b.
+inline F32x16 FirstOfTurns(F32x16 half0, F32x16 half1) {
+  return MakeF32([&](int i) {
+    const float32x4_t* from = (i < 2 ? half0 : half1).part + i % 2 * 2;
+    return vuzp1q_f32(from[0], from[1]);
+  });
+}
+inline F32x16 SecondOfTurns(F32x16 half0, F32x16 half1) {
+  return MakeF32([&](int i) {
+    const float32x4_t* from = (i < 2 ? half0 : half1).part + i % 2 * 2;
+    return vuzp2q_f32(from[0], from[1]);
+  });
+}
+// Two dwords in turn.
+inline U32x16 SetInTurn(const std::uint32_t* two) {
+  const uint32x2_t both = vld1_u32(two);
+  return MakeU32([=](int) { return vcombine_u32(both, both); });
+}
+// Eight signed bytes of each of two rows.
+struct Octets {
+  int8x16_t v;
+};
+// The dwords of both rows at `first` hold their first four bytes, those at `last` the last four.
+// Assembly, because clang makes three instructions of this.
+inline Octets LoadOctets(const std::uint32_t* first, const std::uint32_t* last) {
+  int8x16_t octets;
+  __asm__("zip1 %0.4s, %1.4s, %2.4s" : "=w"(octets) : "w"(vld1_u32(first)), "w"(vld1_u32(last)));
+  return {octets};
+}
+// One row twice.
+inline Octets SetOctets(std::uint32_t first, std::uint32_t last) {
+  return {vreinterpretq_s8_u32(vzip1q_u32(vdupq_n_u32(first), vdupq_n_u32(last)))};
+}
+// w: eight unsigned bytes of each of eight outputs. Adds their products with both rows, exact.
+inline U32x16 DotOctets(U32x16 w, Octets x, U32x16 sum) {
+  return MakeU32([&](int i) {
+    uint32x4_t part = sum.part[i];
+    __asm__("usmmla %0.4s, %1.16b, %2.16b" : "+w"(part) : "w"(w.part[i]), "w"(x.v));
+    return part;
+  });
+}
 #elif defined(__ARM_FEATURE_DOTPROD)
 inline U32x16 DotNibbles(U32x16 w, Quad x, U32x16 sum) {
   return MakeU32([&](int i) {

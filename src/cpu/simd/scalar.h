@@ -17,6 +17,7 @@ inline constexpr int kIntPanels = 1;  // the register tile of integer products
 inline constexpr int kIntRows = 1;
 inline constexpr int kIntRowsOwn = 1;  // and where the rows are so few that memory is waited for
 inline constexpr bool kUnpackNibbles = true;
+inline constexpr bool kPairRows = false;  // gemm_int_pairs.inl.h, whose words only neon.h has
 
 struct F32x16 {
   float lane[16];
@@ -153,6 +154,10 @@ inline U32x16 ShiftLeft(U32x16 a) {
 template <int kCount>
 inline U32x16 ShiftRight(U32x16 a) {
   return MakeU32([&](int i) { return a.lane[i] >> kCount; });
+}
+// Of every byte: the low half where quad = 0, else the high one.
+inline U32x16 Nibbles(U32x16 a, int quad) {
+  return And(quad == 0 ? a : ShiftRight<4>(a), SetBits(0x0F0F0F0Fu));
 }
 inline U32x16 LoadBits(const void* aligned) {
   const auto* words = static_cast<const std::uint32_t*>(aligned);
