@@ -282,6 +282,63 @@ TEST(NativeBackend, PacksIntegersOfEdgesByWordsAndByBytes) {
   }
 }
 
+// Products of rows that are made while they are prepared, [m, rows of the source].
+std::vector<float> MadeProducts(GemmBackend& backend, const PackedWeight& packed,
+                                const std::vector<float>& x, std::int64_t m, int threads) {
+  auto team = *CreateThreadTeam(threads);
+  const std::int64_t n = packed.rows(), k = packed.cols(), stride = (n + 15) / 16 * 16;
+  std::vector<float> rows(x.size(), std::nanf(""));
+  auto input = backend.CreatePrepared(m, k);
+  const auto make = [&](std::int64_t first, std::int64_t end) {
+    std::copy(x.begin() + first * k, x.begin() + end * k, rows.begin() + first * k);
+  };
+  EXPECT_TRUE(backend
+                  .MakeAndPrepare(ConstMatrix(rows.data(), m, k), backend.InputKind(packed),
+                                  input.get(), *team, make)
+                  .ok());
+  std::vector<float> y(static_cast<std::size_t>(m * stride));
+  const GemmCall call{
+      .x = input.get(), .w = &packed, .y = Matrix(y.data(), m, n, stride), .epilogue = {}};
+  EXPECT_TRUE(backend.Run({&call, 1}, *team).ok());
+  std::vector<float> result;
+  for (std::int64_t i = 0; i < m; ++i)
+    result.insert(result.end(), y.begin() + i * stride, y.begin() + i * stride + n);
+  return result;
+}
+
+// Threads share a tile of few long rows: first by rows, then by values of k, whose number is no
+// whole of groups or lines here.
+TEST(NativeBackend, ATileThatIsSharedByThreadsHasTheBitsOfItsRows) {
+  auto backend = *CreateBackend("native");
+  const auto check = [&](const WeightSource& source, const char* format, std::int64_t m) {
+    SCOPED_TRACE(testing::Message() << format << ", m " << m << ", k " << source.cols());
+    const WeightFormat held = backend->HeldAs(source, *ParseWeightFormat(format));
+    MemoryArena arena(backend->PackedBytes(source, held) + 4096);
+    auto team = *CreateThreadTeam(2);
+    const auto packed = backend->Pack({.source = &source, .format = held, .arena = &arena}, *team);
+    ASSERT_TRUE(packed.ok()) << packed.status();
+    const std::int64_t k = source.cols();
+    const std::vector<float> x = Inputs(m * k);
+    std::vector<float> want;
+    for (std::int64_t i = 0; i < m; ++i) {
+      const std::vector<float> row(x.begin() + i * k, x.begin() + (i + 1) * k);
+      const std::vector<float> y = MadeProducts(*backend, **packed, row, 1, 1);
+      want.insert(want.end(), y.begin(), y.end());
+    }
+    for (const int threads : {1, 2, 3, 5}) {
+      const std::vector<float> got = MadeProducts(*backend, **packed, x, m, threads);
+      EXPECT_EQ(std::memcmp(got.data(), want.data(), want.size() * 4), 0) << threads << " threads";
+    }
+  };
+  for (const auto& [m, k] : {std::pair{2, 4130}, {7, 1301}, {12, 700}}) {
+    const MemorySource source(21, k, DType::kF32, 11);
+    for (const char* format : {"float32", "float16", "bfloat16", "int8", "int8-g64-asym", "int4"})
+      check(source, format, m);
+    const IntegersInMemory shuffled(4, 21, k, 128, GroupOrder::kShuffled);
+    check(shuffled, "int4", m);
+  }
+}
+
 TEST(NativeBackend, ThreadsAndBatchChangeNoBit) {
   auto backend = *CreateBackend("native");
   for (const Shape& s : kShapes) {

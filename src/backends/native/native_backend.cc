@@ -90,10 +90,12 @@ class NativeBackend final : public GemmBackend {
   std::unique_ptr<PreparedInput> CreatePrepared(std::int64_t max_rows,
                                                 std::int64_t max_cols) const override;
   absl::Status Prepare(ConstMatrix x, int kind, PreparedInput* out, ThreadTeam& team) override {
-    return MakeAndPrepare(x, kind, out, team, [](std::int64_t, std::int64_t) {});
+    return PrepareRows(x, kind, out, team, nullptr);
   }
   absl::Status MakeAndPrepare(ConstMatrix x, int kind, PreparedInput* out, ThreadTeam& team,
-                              MakeRows make) override;
+                              MakeRows make) override {
+    return PrepareRows(x, kind, out, team, &make);
+  }
   absl::Status Run(std::span<const GemmCall> calls, ThreadTeam& team) override;
   std::uint64_t run_count() const override { return runs_.load(std::memory_order_relaxed); }
 
@@ -102,8 +104,11 @@ class NativeBackend final : public GemmBackend {
   const IntegerInput& IntegerInputOf(int kind) const {
     return integer_inputs_[static_cast<std::size_t>(kind - kFirstIntegerKind)];
   }
+  // `make` may be null: the rows are there.
+  absl::Status PrepareRows(ConstMatrix x, int kind, PreparedInput* out, ThreadTeam& team,
+                           const MakeRows* make);
   absl::Status PrepareIntegers(ConstMatrix x, const IntegerInput& format, PackedInput& input,
-                               ThreadTeam& team, MakeRows make) const;
+                               ThreadTeam& team, const MakeRows* make) const;
   // What multiplies a weight, and by what.
   struct Product {
     void (*kernel)(const cpu::GemmArgs*);
@@ -181,24 +186,43 @@ std::unique_ptr<PreparedInput> NativeBackend::CreatePrepared(std::int64_t max_ro
 
 namespace {
 
-// pack(first row, end row) for every tile of rows, which `make` has just written and the first
-// cache still holds. A single tile is cheaper than waking the team.
+// Values of a single tile from which on two waits for the team cost less than a thread alone.
+constexpr std::int64_t kWorthWaking = 8192;
+
+// What is packed at once: values of k of rows of a tile.
+struct Part {
+  Range rows, k;
+};
+
+// pack(part) for every tile of `x`, whose rows `make` (unless null) has just written and the first
+// cache still holds. A single tile is made by rows and packed by multiples of `unit` values of k.
 template <typename Pack>
-void ForTiles(std::int64_t rows, ThreadTeam& team, MakeRows make, const Pack& pack) {
-  const std::int64_t tiles = (rows + kTileRows - 1) / kTileRows;
+void ForTiles(ConstMatrix x, std::int64_t places, std::int64_t unit, ThreadTeam& team,
+              const MakeRows* make, const Pack& pack) {
+  const std::int64_t tiles = (x.rows + kTileRows - 1) / kTileRows;
   const auto run = [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t tile = begin; tile < end; ++tile) {
       const std::int64_t first = tile * kTileRows;
-      const std::int64_t last = std::min<std::int64_t>(rows, first + kTileRows);
-      make(first, last);
-      pack(first, last);
+      const std::int64_t last = std::min<std::int64_t>(x.rows, first + kTileRows);
+      if (make != nullptr) (*make)(first, last);
+      pack(Part{{first, last}, {0, places}});
     }
   };
-  if (tiles == 1) return run(0, 1);
-  team.ForEachThread([&](int thread, int threads) {
-    const Range range = SplitRange(tiles, thread, threads);
-    run(range.begin, range.end);
-  });
+  if (tiles > 1) {
+    team.ForEachThread([&](int thread, int threads) {
+      const Range range = SplitRange(tiles, thread, threads);
+      run(range.begin, range.end);
+    });
+  } else if (x.rows == 1 || x.rows * places < kWorthWaking) {
+    run(0, 1);
+  } else {
+    if (make != nullptr) ForRows(x.rows, team, *make);
+    team.ForEachThread([&](int thread, int threads) {
+      const Range units = SplitRange((places + unit - 1) / unit, thread, threads);
+      const std::int64_t end = std::min(places, units.end * unit);
+      if (units.begin < units.end) pack(Part{{0, x.rows}, {units.begin * unit, end}});
+    });
+  }
 }
 
 absl::Status DoesNotFit(ConstMatrix x) {
@@ -210,7 +234,7 @@ absl::Status DoesNotFit(ConstMatrix x) {
 
 absl::Status NativeBackend::PrepareIntegers(ConstMatrix x, const IntegerInput& format,
                                             PackedInput& input, ThreadTeam& team,
-                                            MakeRows make) const {
+                                            const MakeRows* make) const {
   const ColumnGroups& columns = format.columns;
   const bool reorder = !columns.order.empty();
   const std::int64_t places = reorder ? columns.places() : x.cols;
@@ -221,27 +245,31 @@ absl::Status NativeBackend::PrepareIntegers(ConstMatrix x, const IntegerInput& f
   }
   auto* packed = reinterpret_cast<std::uint32_t*>(input.buffer.data());
   auto* gathered = reinterpret_cast<float*>(input.gathered.data());
-  ForTiles(x.rows, team, make, [&](std::int64_t first, std::int64_t end) {
-    const float* from = x.Row(first);
+  ForTiles(x, places, columns.group, team, make, [&](const Part& part) {
+    const auto& [rows, k] = part;
+    const float* from = x.Row(rows.begin) + k.begin;
     std::int64_t stride = x.stride;
     if (reorder) {
-      for (std::int64_t i = first; i < end; ++i) {
+      for (std::int64_t i = rows.begin; i < rows.end; ++i) {
         float* to = gathered + i * places;
-        for (std::int64_t j = 0; j < places; ++j) {
+        for (std::int64_t j = k.begin; j < k.end; ++j) {
           const std::int32_t column = columns.order[static_cast<std::size_t>(j)];
           to[j] = column < 0 ? 0.0f : x.Row(i)[column];
         }
       }
-      from = gathered + first * places;
+      from = gathered + rows.begin * places + k.begin;
       stride = places;
     }
-    kernels_.pack_x_int8(from, stride, end - first, places, columns.group, packed + first * dwords);
+    const std::int64_t count = rows.end - rows.begin;
+    kernels_.pack_x_int8(
+        from, stride, count, k.end - k.begin, columns.group,
+        packed + rows.begin * dwords + count * cpu::IntegerInputDwords(k.begin, columns.group));
   });
   return absl::OkStatus();
 }
 
-absl::Status NativeBackend::MakeAndPrepare(ConstMatrix x, int kind, PreparedInput* out,
-                                           ThreadTeam& team, MakeRows make) {
+absl::Status NativeBackend::PrepareRows(ConstMatrix x, int kind, PreparedInput* out,
+                                        ThreadTeam& team, const MakeRows* make) {
   auto& input = static_cast<PackedInput&>(*out);
   input.m = x.rows;
   input.k = x.cols;
@@ -249,18 +277,23 @@ absl::Status NativeBackend::MakeAndPrepare(ConstMatrix x, int kind, PreparedInpu
     return PrepareIntegers(x, IntegerInputOf(kind), input, team, make);
   }
   const bool pairs = kind == kRounded && kernels_.gemm_bf16_pairs != nullptr;
-  const std::int64_t depth = pairs ? (x.cols + 1) / 2 : x.cols;  // dwords per row
+  const std::int64_t per_dword = pairs ? 2 : 1;
+  const std::int64_t depth = (x.cols + per_dword - 1) / per_dword;  // dwords per row
   if (static_cast<std::size_t>(x.rows * depth) * 4 > input.buffer.size()) return DoesNotFit(x);
   auto* data = reinterpret_cast<float*>(input.buffer.data());
-  ForTiles(x.rows, team, make, [&](std::int64_t first, std::int64_t end) {
-    float* to = data + first * depth;
+  constexpr std::int64_t kUnit = 64;
+  ForTiles(x, x.cols, kUnit, team, make, [&](const Part& part) {
+    const auto& [rows, k] = part;
+    const float* from = x.Row(rows.begin) + k.begin;
+    const std::int64_t count = rows.end - rows.begin, values = k.end - k.begin;
+    float* to = data + rows.begin * depth + count * (k.begin / per_dword);
     if (pairs) {
-      kernels_.pack_x_bf16_pairs(x.Row(first), x.stride, end - first, x.cols,
+      kernels_.pack_x_bf16_pairs(from, x.stride, count, values,
                                  reinterpret_cast<std::uint32_t*>(to));
     } else if (kind == kRounded) {
-      kernels_.pack_x_bf16_as_f32(x.Row(first), x.stride, end - first, x.cols, to);
+      kernels_.pack_x_bf16_as_f32(from, x.stride, count, values, to);
     } else {
-      kernels_.pack_x_f32(x.Row(first), x.stride, end - first, x.cols, to);
+      kernels_.pack_x_f32(from, x.stride, count, values, to);
     }
   });
   return absl::OkStatus();
