@@ -467,18 +467,24 @@ class Conversation(Closing):
         """
         if not os.fspath(path):
             raise ValueError("path is empty; give the name of a file")
-        target = Path(os.path.realpath(path))
-        partial = target.with_name(target.name + ".partial")
+        self._drop_unstarted()
         saved = self._chat.save()
+        # The system may forbid to follow links that others have planted, but not to read them.
+        with contextlib.suppress(FileNotFoundError):
+            os.stat(path)
+        target = Path(os.path.realpath(path))
+        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
         try:
-            partial.write_text(saved, encoding="utf-8")
-            partial.replace(target)
-        except BaseException as error:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
-            if isinstance(error, OSError):  # of the file that was named, not of ours beside it
-                raise type(error)(error.errno, error.strerror, os.fspath(path)) from None
-            raise
+            with open(partial, "x", encoding="utf-8") as file:
+                try:
+                    file.write(saved)
+                    file.flush()
+                    partial.replace(target)
+                except BaseException:
+                    partial.unlink(missing_ok=True)
+                    raise
+        except OSError as error:  # of the file that was named, not of ours beside it
+            raise type(error)(error.errno, error.strerror, os.fspath(path)) from None
 
 
 def render(

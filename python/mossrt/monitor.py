@@ -44,6 +44,8 @@ class Monitor:
     def cancel(self) -> None:
         """Ends the call that uses the monitor within 100 ms, and every later one; from any thread.
 
+        The last step of `save`, in which the disk is waited for, is not cut short.
+
         `eval` and `from_pretrained` raise `mossrt.Cancelled`; a generation ends with the finish
         reason "cancelled".
         """

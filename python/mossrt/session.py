@@ -197,7 +197,7 @@ class Session(Closing):
         monitor's stage is "save", in bytes.
         Errors: ValueError (a name that is taken); FileNotFoundError (no such folder);
             mossrt.Error (no space, no permission); mossrt.Cancelled and KeyboardInterrupt (there
-            is no new file then).
+            is no new file then, unless all was written and only the disk still waited for).
 
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder, model.session() as s:

@@ -35,7 +35,7 @@ std::string FolderOf(const std::string& path) {
   return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
 }
 
-// The file that open() would write to, whether it is there or not.
+// The path that a path's last link leads to, whether there is a file or not.
 absl::StatusOr<std::string> BehindLinks(const std::string& path) {
   constexpr int kMostLinks = 40;  // as Linux follows
   std::string at = path;
@@ -93,6 +93,11 @@ absl::Status AtomicFile::Fail(const char* action, int error) const {
       code, Cat(path_, ": cannot ", action, ": ", std::generic_category().message(error), cure));
 }
 
+absl::Status AtomicFile::Irregular() const {
+  return absl::InvalidArgumentError(
+      Cat(path_, ": is there and no regular file; choose another name"));
+}
+
 std::string AtomicFile::TemporaryName() const {
   static std::atomic<unsigned> counter{0};
   return Cat(".", name_.substr(0, 200), ".", ::getpid(), "-", counter++, ".tmp");
@@ -100,9 +105,15 @@ std::string AtomicFile::TemporaryName() const {
 
 absl::StatusOr<AtomicFile> AtomicFile::Create(const std::string& path, std::uint64_t size,
                                               bool unnamed) {
-  MOSSRT_ASSIGN_OR_RETURN(const std::string real, BehindLinks(path));
   AtomicFile file;
-  file.path_ = real == path ? path : Cat(path, " (a link to ", real, ")");
+  file.path_ = path;
+  // The system may forbid to follow links that others have planted; reading them is not forbidden.
+  struct stat there;
+  const bool found = ::stat(path.c_str(), &there) == 0;
+  if (!found && errno == EACCES) return file.Fail("look it up", errno);
+  if (found && !S_ISREG(there.st_mode)) return file.Irregular();
+  MOSSRT_ASSIGN_OR_RETURN(const std::string real, BehindLinks(path));
+  if (real != path) file.path_ = Cat(path, " (a link to ", real, ")");
   file.name_ = real.substr(real.rfind('/') + 1);  // npos + 1 is 0
   const std::string folder = FolderOf(real);
   if (file.name_.empty() || file.name_ == "." || file.name_ == "..") {
@@ -111,10 +122,11 @@ absl::StatusOr<AtomicFile> AtomicFile::Create(const std::string& path, std::uint
   file.directory_ =
       Retry([&] { return ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
   if (file.directory_ < 0) return file.Fail("open its folder", errno);
-  struct stat info;
-  if (::fstatat(file.directory_, file.name_.c_str(), &info, 0) == 0 && !S_ISREG(info.st_mode)) {
-    return absl::InvalidArgumentError(
-        Cat(file.path_, ": is there and no regular file; choose another name"));
+  // Only what was looked at is replaced, and no link that came in between.
+  struct stat now;
+  const bool still = ::fstatat(file.directory_, file.name_.c_str(), &now, AT_SYMLINK_NOFOLLOW) == 0;
+  if (found != still || (found && (now.st_dev != there.st_dev || now.st_ino != there.st_ino))) {
+    return file.Irregular();
   }
   // Beyond this limit a write would end the process by a signal.
   rlimit limit;

@@ -31,6 +31,7 @@ class AtomicFile {
  private:
   void Abandon();
   absl::Status Fail(const char* action, int error) const;
+  absl::Status Irregular() const;
   std::string TemporaryName() const;
 
   std::string path_, name_;  // name_: within the directory

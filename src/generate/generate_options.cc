@@ -239,14 +239,18 @@ bool OnlyTheFileSamples(const Values& values) {
 }
 
 // More tokens at least than at most: an argument for the most overrules what a file says of the
-// least; any other such pair is a mistake.
+// least, and that overrules our own default for the most; any other such pair is a mistake.
 absl::Status CheckLengths(Values* values) {
-  const Value& most = values->find("max_new_tokens")->second;
+  Value& most = values->find("max_new_tokens")->second;
   Value& least = values->find("min_new_tokens")->second;
   const auto n = most.json.get<std::int64_t>();
   if (n < 0 || least.json.get<std::int64_t>() <= n) return absl::OkStatus();
   if (most.origin == kArgument && least.origin != kArgument) {
     least = {n, Cat(least.origin, " (there ", DumpJson(least.json), ", more than max_new_tokens)")};
+    return absl::OkStatus();
+  }
+  if (least.origin == kGenerationConfig && most.origin != kGenerationConfig) {
+    most = {least.json, Cat(most.origin, " (there ", n, ", less than min_new_tokens)")};
     return absl::OkStatus();
   }
   const std::string text = Cat("min_new_tokens is ", DumpJson(least.json), " (", least.origin,

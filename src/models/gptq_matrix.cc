@@ -89,11 +89,6 @@ struct GptqMatrix::Segment {
   std::span<const Column> columns;
   std::int64_t first() const { return columns.front().column; }
   std::int64_t width() const { return columns.back().column - first() + 1; }
-  // Are they rows [0, rows) as they stand?
-  bool Whole(std::int64_t rows) const {
-    const auto stands = [this](const Column& c) { return c.column - first() == c.row; };
-    return width() == rows && std::all_of(columns.begin(), columns.end(), stands);
-  }
   // Parts of `columns`, which ascend, and work(part) for each until one fails.
   template <typename Work>
   static absl::Status ForEach(std::span<const Column> columns, const Work& work) {
@@ -122,7 +117,10 @@ GptqMatrix::GptqMatrix(const Checkpoint& checkpoint, const GptqTensors& tensors,
       row_map_(row_map != nullptr && row_map->empty() ? nullptr : row_map),
       ledger_(ledger),
       monitor_(monitor),
-      columns_(Columns(0, rows)) {
+      columns_(Columns(0, rows)),
+      as_they_stand_(std::all_of(columns_.begin(), columns_.end(), [this](const Column& c) {
+        return c.column - columns_.front().column == c.row;
+      })) {
   if (ledger == nullptr) return;
   // Rows of the matrix are columns of the file: where they are read by slabs, pieces may overlap or
   // leave gaps, and none is added. The ledger then reads the tensors once more.
@@ -283,7 +281,7 @@ absl::Status GptqMatrix::ReadWords(const Segment& segment, std::int64_t first,
   const TensorInfo& tensor = *tensors_.qweight;
   const std::int64_t count = static_cast<std::int64_t>(words.size()) / rows_;
   const std::int64_t width = segment.width();
-  if (segment.Whole(rows_)) {
+  if (as_they_stand_ && width == rows_) {
     return ReadBlock(tensor, first, count, segment.first(), width, ledger_,
                      {reinterpret_cast<std::uint8_t*>(words.data()), words.size_bytes()});
   }

@@ -75,6 +75,7 @@ class GptqMatrix final : public WeightSource {
   CrcLedger* ledger_;
   const Monitor* monitor_;
   std::vector<Column> columns_;  // of all rows
+  bool as_they_stand_;           // successive columns are successive rows
 };
 
 }  // namespace mossrt::runtime

@@ -51,9 +51,14 @@ void AddQuantised(const WeightRule& rule, const GptqTensors& tensors, const Gptq
                   StoredMatrices* stored) {
   const auto rows = std::max<std::int64_t>(16, 4 * kSlabBytes / tensors.inputs);
   // Integers of a slab, its scales and zero points, and two pieces of the file.
-  const std::int64_t bytes =
+  const std::int64_t by_rows =
       rows * (tensors.inputs + 4 * tensors.groups) + (2 << 20) + tensors.inputs * 4;
-  stored->scratch = std::max(stored->scratch, static_cast<std::uint64_t>(bytes));
+  // A group's words of all outputs, its scales and zero points, and a piece of the file.
+  constexpr std::int64_t kMostInputs = 128;  // of a group as it is held
+  const std::int64_t by_words =
+      tensors.outputs * (kMostInputs * tensors.bits / 32 + 1) * 4 + (1 << 20);
+  stored->scratch =
+      std::max(stored->scratch, static_cast<std::uint64_t>(std::max(by_rows, by_words)));
   if (stored->parts.contains(tensors.qweight->name)) return;  // q, k and v
   constexpr const char* kParts[] = {"", " zero points", " scales", " groups"};
   const std::vector<const TensorInfo*> all = tensors.all();

@@ -15,9 +15,9 @@
 
 namespace mossrt::runtime {
 
-// Rows [first, first + count) of a tensor into `out` in reads of at most 1 MiB, with
-// a look for a cancel before each and a word to the ledger after it. `ledger` and `monitor` may be
-// null.
+// Rows [first, first + count) of a tensor into `out` in reads of at most 1 MiB, or at once
+// where they are columns of the file, with a look for a cancel before each and a word to the ledger
+// after it. `ledger` and `monitor` may be null.
 absl::Status ReadInParts(const Checkpoint& checkpoint, const TensorInfo& tensor, std::int64_t first,
                          std::int64_t count, CrcLedger* ledger, const Monitor* monitor,
                          std::span<std::uint8_t> out);

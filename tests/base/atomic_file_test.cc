@@ -1,5 +1,6 @@
 #include "base/atomic_file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -133,6 +134,23 @@ TEST_P(AtomicFileTest, LinksThatLeadNowhereAreNamed) {
       << missing;
   EXPECT_TRUE(absl::IsInvalidArgument(error("."))) << error(".");
   EXPECT_TRUE(fs::is_symlink(File()));
+}
+
+TEST_P(AtomicFileTest, LinksToNoFileWithANameAreRefused) {
+  const auto refused = [&](const std::string& target) {
+    fs::remove(File());
+    fs::create_symlink(target, File());
+    const absl::Status status = AtomicFile::Create(File(), 1, GetParam()).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << target << ": " << status;
+    EXPECT_NE(status.message().find("no regular file"), absl::string_view::npos) << status;
+    EXPECT_EQ(Count(), 1) << target;
+  };
+  refused(".");
+  refused("/dev/null");
+  const int gone = ::open(folder_.c_str(), O_TMPFILE | O_RDWR, 0600);
+  ASSERT_GE(gone, 0);
+  refused("/proc/self/fd/" + std::to_string(gone));
+  ::close(gone);
 }
 
 TEST(FilesOfOthers, AreNotReplaced) {

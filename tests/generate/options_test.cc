@@ -237,6 +237,12 @@ TEST_F(Resolve, MoreTokensAtLeastThanAtMost) {
   EXPECT_EQ(few.options.min_new_tokens, 3);
   EXPECT_EQ(origins_["min_new_tokens"],
             "3 from generation_config.json (there 50, more than max_new_tokens)");
+  // A file that says nothing of the most does not contradict itself.
+  const auto many = Run("", R"({"min_new_tokens": 300})", "", moss_);
+  EXPECT_EQ(many.options.min_new_tokens, 300);
+  EXPECT_EQ(many.options.max_new_tokens, 300);
+  EXPECT_EQ(origins_["max_new_tokens"],
+            "300 from recipe:moss (there 256, less than min_new_tokens)");
 }
 
 TEST_F(Resolve, NothingIsIgnoredInSilence) {

@@ -273,6 +273,11 @@ def test_undo_and_save(tmp_path: Path) -> None:
         assert again.turn is not None
         assert again.turn.answer == "The result is 408."
         assert again.send("What is 5 * 5?").answer == "The result is 25."
+        again.again()  # nobody takes its events
+        again.save(file)
+    with Conversation.load(trained(), file, {"Calculate": calculate}, do_sample=False) as kept:
+        assert kept.turn is not None
+        assert kept.turn.answer == "The result is 25."
     with pytest.raises(KeyError, match="Calculate"):
         Conversation.load(trained(), file)
     text = file.read_text(encoding="utf-8")

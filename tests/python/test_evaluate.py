@@ -548,6 +548,7 @@ def test_command_reads_ids_and_stdin() -> None:
         ([MOSS, "--text", "README.md", "--context", "99999"], b"", 2, "positions"),
         ([MOSS, "--text", "README.md", "-o", "memory_limt=1"], b"", 2, "memory_limt"),
         ([MOSS, "--text", "README.md", "-o", "memory_limit=1000"], b"", 4, "weights"),
+        ([MOSS, "--text", "README.md", "-o", "backend=eigen"], b"", 2, "--backend"),
         ([LLAMA, "--text", "README.md"], b"", 3, "tokenizer"),
         (["nowhere", "--text", "README.md"], b"", 3, "nowhere"),
     ],

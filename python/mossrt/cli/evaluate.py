@@ -66,7 +66,10 @@ def run(
     parts = [part for part in given.split(split) if part] if split else [given]
     texts: list[str | Ids] = [common.parse_ids(part) if ids else part for part in parts]
     options: dict[str, Any] = common.more_options(option)
-    options |= {"threads": threads, "backend": backend, "architecture": architecture}
+    flags: dict[str, Any] = {"threads": threads, "backend": backend, "architecture": architecture}
+    for name in options.keys() & flags.keys():
+        common.fail(f"-o {name}=... is an option of its own here: --{name}", common.USAGE)
+    options |= flags
     dtypes = names(dtype, "--dtype")
     infos = [inspect(model, dtype=one, **options) for one in (reference, *dtypes)]
     common.show_notes(*infos, quiet=quiet)
