@@ -96,13 +96,15 @@ void ReadAllIntegers(const Checkpoint& checkpoint, const ModelPlan& plan) {
       const auto n = static_cast<std::size_t>(count);
       std::vector<std::uint8_t> q(n * static_cast<std::size_t>(rule.cols));
       std::vector<std::uint16_t> scales(n * groups), zeros(n * groups);
-      std::vector<std::uint32_t> words(q.size() *
-                                       static_cast<std::size_t>((*source)->integers()->bits) / 32);
-      (void)(*source)->ReadIntegers(first, count,
-                                    {.q = q, .words = {}, .scales = scales, .zeros = zeros});
-      (void)(*source)->ReadIntegers(first, count,
-                                    {.q = {}, .words = words, .scales = scales, .zeros = zeros});
+      (void)(*source)->ReadIntegers(first, count, {.q = q, .scales = scales, .zeros = zeros});
     }
+    const auto n_words = static_cast<std::size_t>(rule.cols) *
+                         static_cast<std::size_t>((*source)->integers()->bits) / 32;
+    const auto rows = static_cast<std::size_t>(rule.rows);
+    std::vector<std::uint32_t> words(n_words * rows);
+    std::vector<std::uint16_t> scales(groups * rows), zeros(groups * rows);
+    (void)(*source)->ReadWords(
+        {.first_word = 0, .words = words, .first_group = 0, .scales = scales, .zeros = zeros});
   }
 }
 
