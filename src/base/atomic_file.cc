@@ -126,7 +126,10 @@ absl::StatusOr<AtomicFile> AtomicFile::Create(const std::string& path, std::uint
   struct stat now;
   const bool still = ::fstatat(file.directory_, file.name_.c_str(), &now, AT_SYMLINK_NOFOLLOW) == 0;
   if (found != still || (found && (now.st_dev != there.st_dev || now.st_ino != there.st_ino))) {
-    return file.Irregular();
+    return absl::InvalidArgumentError(
+        Cat(file.path_,
+            ": is no regular file with a name, or somebody else has just changed it; "
+            "choose another name or try again"));
   }
   // Beyond this limit a write would end the process by a signal.
   rlimit limit;

@@ -18,7 +18,8 @@ using cpu::kPanelRows;
 // Steps of the scale search; twice as many gain nothing (docs/numerics.md).
 constexpr std::int64_t kSearchSteps = 24;
 
-// Of words: small enough to stay in a core's caches until they are in panels.
+// Of words, so that they stay in a core's caches until they are in panels; a single group of many
+// outputs is more.
 constexpr std::int64_t kWordSlabBytes = std::int64_t{1} << 20;
 
 cpu::IntegerPanel LayoutOf(const WeightFormat& format) {
@@ -286,6 +287,7 @@ class Packer {
                   panel + layout_.HeaderOffset(first + g));
       std::byte* line = panel + layout_.DataOffset(first + g);
       for (std::int64_t i = g * of_group; i < (g + 1) * of_group; ++i, line += 64) {
+        // Both jump between distant lines, which the processor does not foresee: 6 % of user time.
         __builtin_prefetch(words + i * rows + 4 * kPanelRows);
         __builtin_prefetch(line + panel_bytes_, 1);
         WriteLine(layout_.bits, i < n ? whole(edge_words, words + i * rows) : nothing, line);

@@ -186,7 +186,8 @@ std::unique_ptr<PreparedInput> NativeBackend::CreatePrepared(std::int64_t max_ro
 
 namespace {
 
-// Values of a single tile from which on two waits for the team cost less than a thread alone.
+// Values of a single tile from which on all threads share it. A guess: tiles of 8 rows of 2048 and
+// of 5632 were measured and gain.
 constexpr std::int64_t kWorthWaking = 8192;
 
 // What is packed at once: values of k of rows of a tile.
@@ -310,8 +311,8 @@ std::int64_t PanelsPerBlock(std::int64_t m, std::size_t panel_bytes) {
 }
 
 // The blocks of one region, dealt to threads as contiguous ranges of every matrix, which are the
-// pages that each thread touched first. A thread that has finished its own takes blocks of others,
-// whole ones, so that no sum is cut.
+// pages that each thread touched first (words of GPTQ: huge pages). A thread that has finished its
+// own takes blocks of others, whole ones, so that no sum is cut.
 class Blocks {
  public:
   static constexpr int kMostThreads = 64;  // beyond, the last threads have no work of their own
