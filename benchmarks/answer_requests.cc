@@ -2,6 +2,7 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <memory>
@@ -39,14 +40,17 @@ std::vector<std::int32_t> SomeIds(int count, std::int64_t vocab) {
   return ids;
 }
 
-// Sequences that begin with the same prompt; `prompt` may be empty.
+KvShape CacheShape(const Model& model) {
+  const HyperParams& p = model.params();
+  return {p.layers, p.kv_heads, p.head_dim, model.plan().kv_dtype};
+}
+
 class Sequences {
  public:
   Sequences(const Model& model, int count) : model_(model) {
-    const HyperParams& p = model.params();
-    const KvShape shape{p.layers, p.kv_heads, p.head_dim, model_.plan().kv_dtype};
-    for (int i = 0; i < count; ++i)
-      caches_.push_back(std::make_unique<KvCache>(shape, p.max_positions));
+    for (int i = 0; i < count; ++i) {
+      caches_.push_back(std::make_unique<KvCache>(CacheShape(model), model.params().max_positions));
+    }
   }
 
   // The same tokens after each of the sequences, in one pass.
@@ -63,12 +67,12 @@ class Sequences {
 };
 
 absl::StatusOr<double> Prefill(const Model& model, int tokens) {
-  auto workspace = Workspace::Create(model, tokens);
+  auto workspace = Workspace::Create(model, std::min<std::int64_t>(tokens, kPromptRows));
   if (!workspace.ok()) return workspace.status();
   const auto ids = SomeIds(tokens, model.params().vocab);
-  Sequences sequences(model, 1);
+  KvCache kv(CacheShape(model), model.params().max_positions);
   const double start = Now();
-  if (absl::Status s = sequences.Append(ids, **workspace); !s.ok()) return s;
+  if (absl::Status s = ForwardInPasses(model, ids, &kv, **workspace); !s.ok()) return s;
   return Now() - start;
 }
 
@@ -109,6 +113,19 @@ void Print(const json& line) {
 }
 
 }  // namespace
+
+absl::Status ForwardInPasses(const Model& model, std::span<const std::int32_t> tokens, KvCache* kv,
+                             Workspace& workspace) {
+  while (!tokens.empty()) {
+    const std::size_t rows = std::min<std::size_t>(tokens.size(), kPromptRows);
+    const auto want =
+        rows < tokens.size() ? SequenceInput::Rows::kNone : SequenceInput::Rows::kLast;
+    const SequenceInput input{.kv = kv, .tokens = tokens.first(rows), .want = want};
+    if (absl::Status s = model.Forward({&input, 1}, {}, workspace).status(); !s.ok()) return s;
+    tokens = tokens.subspan(rows);
+  }
+  return absl::OkStatus();
+}
 
 int AnswerRequests(const Model& model, double load_seconds, std::FILE* requests) {
   Print({{"load_s", load_seconds},

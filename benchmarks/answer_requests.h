@@ -1,11 +1,18 @@
 // The measurements of model_bench one at a time, for a program that interleaves them with others'.
 #pragma once
 
+#include <cstdint>
 #include <cstdio>
+#include <span>
 
 #include "mossrt/runtime/decoder.h"
 
 namespace mossrt::bench {
+
+// The tokens of one sequence in passes of at most kPromptRows, as sessions make them, until the
+// logits of the last token exist.
+absl::Status ForwardInPasses(const runtime::Model& model, std::span<const std::int32_t> tokens,
+                             runtime::KvCache* kv, runtime::Workspace& workspace);
 
 // Prints one line of JSON about the model, then one for every line of `requests`:
 //

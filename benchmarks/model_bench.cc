@@ -116,7 +116,8 @@ int Run(const std::string& directory, const LoadOptions& options, std::string_vi
                          : kv == "bfloat16" ? DType::kBF16
                          : kv == "int8"     ? DType::kI8
                                             : model.plan().kv_dtype;
-  auto workspace = Workspace::Create(model, prefill);
+  auto workspace = Workspace::Create(
+      model, std::max<std::int64_t>(batch, std::min<std::int64_t>(prefill, kPromptRows)));
   if (!workspace.ok()) return Fail(workspace.status());
   auto memory = PageBuffer::Create(std::size_t{1} << 30, true);
   if (!memory.ok()) return Fail(memory.status());
@@ -148,8 +149,7 @@ int Run(const std::string& directory, const LoadOptions& options, std::string_vi
   for (int round = 0; round < rounds; ++round) {
     KvCache kv({p.layers, p.kv_heads, p.head_dim, kv_dtype}, p.max_positions);
     const auto forward = [&](std::span<const std::int32_t> tokens) {
-      const SequenceInput input{.kv = &kv, .tokens = tokens};
-      return model.Forward({&input, 1}, {}, **workspace).status();
+      return ForwardInPasses(model, tokens, &kv, **workspace);
     };
     const double peak_before = TeamProducts(model.team(), arithmetic);
     double start = Now();

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "mossrt/runtime/decoder.h"
+
 namespace mossrt::runtime {
 namespace {
 
@@ -19,7 +21,7 @@ ChunkPolicy::ChunkPolicy(std::int64_t fixed, std::int64_t layer_parameters)
 }
 
 std::int64_t ChunkPolicy::Rows(bool cancellable) const {
-  return fixed_ || cancellable ? rows_ : kMaxRows;
+  return fixed_ || cancellable ? rows_ : kPromptRows;
 }
 
 void ChunkPolicy::Measured(std::int64_t rows, double layer_seconds) {
@@ -37,7 +39,7 @@ void ChunkPolicy::Measured(std::int64_t rows, double layer_seconds) {
   } else if (layer_seconds <= 0.055) {
     rows_ += std::max<std::int64_t>(rows_ / 4, 1);
   }
-  rows_ = std::min(rows_, kMaxRows);
+  rows_ = std::min(rows_, kPromptRows);
 }
 
 }  // namespace mossrt::runtime

@@ -16,7 +16,8 @@ class ChunkPolicy {
   // `fixed` rows, or 0 to adapt. `layer_parameters`: of one layer, for the first guess.
   ChunkPolicy(std::int64_t fixed, std::int64_t layer_parameters);
 
-  // Rows of the next pass. Nobody can cancel without a monitor; then the largest.
+  // Rows of the next pass: at most kPromptRows unless fixed, and as many without a monitor, when
+  // nobody can cancel.
   std::int64_t Rows(bool cancellable) const;
   // A pass of `rows` took `layer_seconds` for each layer.
   void Measured(std::int64_t rows, double layer_seconds);

@@ -364,7 +364,7 @@ std::int64_t Settle(std::int64_t layer_parameters, double fixed, double per_row,
 }
 
 TEST(ChunkPolicy, GrowsToWhatTheMachineCan) {
-  EXPECT_EQ(Settle(1 << 20, 0, 1e-6, 0.09), 512);
+  EXPECT_EQ(Settle(1 << 20, 0, 1e-6, 0.09), kPromptRows);
   // 300 ms for 512 rows of a layer.
   const std::int64_t slow = Settle(1 << 20, 0, 0.3 / 512, 0.09);
   EXPECT_GE(slow, 64);
@@ -390,7 +390,7 @@ TEST(ChunkPolicy, FixedOrNotCancellable) {
   policy.Measured(77, 5.0);
   EXPECT_EQ(policy.Rows(true), 77);
   EXPECT_EQ(policy.Rows(false), 77);
-  EXPECT_EQ(ChunkPolicy(0, 1).Rows(false), 512);
+  EXPECT_EQ(ChunkPolicy(0, 1).Rows(false), kPromptRows);
 }
 
 }  // namespace

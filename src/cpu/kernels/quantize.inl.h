@@ -204,6 +204,12 @@ inline F32x16 RoundWeights(F32x16 w, const Rounding& r) {
 
 inline float Absolute(float x) { return x < 0.0f ? -x : x; }
 
+// Without a branch, which signs that follow no pattern would mislead.
+inline float NegatedUnless(bool keep, float x) {
+  const uint32_t sign = static_cast<uint32_t>(!keep) << 31;
+  return __builtin_bit_cast(float, __builtin_bit_cast(uint32_t, x) ^ sign);
+}
+
 inline float ValueOfF16(uint16_t half) {
   uint16_t halves[16] = {half};
   float values[16];
@@ -242,10 +248,10 @@ static void quantize_group(const float* w, int64_t n, int64_t bits, bool zeros, 
   const float middle = bits == 8 ? 128.0f : 8.0f;
   // The step between levels. Without zeros, bytes are -127 .. 127, and of four bits the value of
   // the largest magnitude becomes -8.
-  const bool low_is_larger = -low > high;
+  const float largest = -low > high ? -low : high;
   const float widest = zeros       ? (high - low) / levels
-                       : bits == 8 ? (low_is_larger ? -low : high) / 127.0f
-                                   : (low_is_larger ? low : high) / -8.0f;
+                       : bits == 8 ? largest / 127.0f
+                                   : NegatedUnless(-low > high, largest) / 8.0f;
   const float first = widest + Sum(nothing);
   Rounding best = {0.0f, middle, 0.0f, levels};
   float best_error = 0.0f;
@@ -271,12 +277,16 @@ static void quantize_group(const float* w, int64_t n, int64_t bits, bool zeros, 
     *scale = half;
   }
   *zero = static_cast<uint16_t>(best.zero);
-  ForSixteens(w, n, [&](int64_t i, F32x16 v) {
+  const auto integers = [best](F32x16 v) {
+    return ToBits(Add(RoundWeights(v, best), Set(kRoundingMagic)));
+  };
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) StoreU8(integers(Load(w + i)), q + i);
+  if (i < n) {
     alignas(16) uint8_t bytes[16];
-    StoreU8(ToBits(Add(RoundWeights(v, best), Set(kRoundingMagic))), bytes);
-    const int64_t count = n - i < 16 ? n - i : 16;
-    for (int64_t j = 0; j < count; ++j) q[i + j] = bytes[j];
-  });
+    StoreU8(integers(LoadFirst(w + i, static_cast<int>(n - i))), bytes);
+    __builtin_memcpy(q + i, bytes, static_cast<std::size_t>(n - i));
+  }
 }
 
 }  // namespace mossrt::cpu::MOSSRT_ISA
