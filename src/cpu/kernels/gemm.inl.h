@@ -50,13 +50,13 @@ inline void MultiplyBlock(const BlockArgs<Format, P>& block) {
   const int64_t step = single      ? 64
                        : lines > 0 ? (block.next_lines * 64 / lines + tiles - 1) / tiles
                                    : 0;
-  const char* ahead = single ? block.w + kPrefetchBytes : block.next;
+  const char* ahead = single ? block.w + kTilePrefetchBytes : block.next;
   const std::size_t ahead_panel_bytes = single ? block.w_panel_bytes : block.next_panel_bytes;
   for (int64_t tile = 0; tile < tiles; ++tile) {
     const int64_t first = tile * kTileRows;
     // The next outputs are single lines far apart, which no hardware foresees.
     for (int64_t row = first + kTileRows; row < block.m && row < first + 2 * kTileRows; ++row) {
-      for (int p = 0; p < P; ++p) PrefetchFar(block.y + row * block.y_stride + p * kPanelRows);
+      for (int p = 0; p < P; ++p) Prefetch(block.y + row * block.y_stride + p * kPanelRows);
     }
     const int64_t tile_rows = block.m - first < kTileRows ? block.m - first : kTileRows;
     const typename Format::X* x = block.x + first * block.x_k + block.x_position * tile_rows;
@@ -144,12 +144,13 @@ inline void Multiply(const GemmArgs& a) {
     MultiplyRow<Format, 1>(a, done);
     return;
   }
-  const int64_t block_k =
-      a.m <= kTileRows ? a.k : kBlockLines * Format::kLineK;  // one tile: weights pass once anyway
+  // A single tile waits for its weights, which pass once: they come fastest as one stream.
+  const bool single = a.m <= kTileRows;
+  const int64_t block_k = single ? a.k : kBlockLines * Format::kLineK;
   int64_t position = 0;
   do {
     const int64_t k = a.k - position < block_k ? a.k - position : block_k;
-    const int64_t done = MultiplyPanels<Format, kGemmPanels>(a, 0, position, k);
+    const int64_t done = single ? 0 : MultiplyPanels<Format, kGemmPanels>(a, 0, position, k);
     MultiplyPanels<Format, 1>(a, done, position, k);
     position += block_k;
   } while (position < a.k);

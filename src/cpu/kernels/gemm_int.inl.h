@@ -9,8 +9,8 @@
 
 namespace mossrt::cpu::MOSSRT_ISA {
 
-// So few rows wait for memory whatever they do, and bytes come faster from one place and into the
-// first cache: m = 2 and m = 4 at 23 GB/s instead of 18.
+// So few rows wait for memory whatever they do, and bytes come faster from one place: m = 2 and
+// m = 4 at 23 GB/s instead of 18.
 inline constexpr int kSequentialRows = 4;
 
 // kOwn: few rows, so that the weights come from memory just now: the tile calls its own, a few
@@ -22,9 +22,9 @@ template <class Format, bool kZeros, bool kOwn, int P, int R>
   const int64_t lines = args.group / 4 / Format::kQuads;
   const int64_t x_rows = args.x_rows;
   const uint32_t* x = args.x;
-  constexpr bool kCalls = kPrefetchBytes > 0;
+  constexpr bool kCalls = kTilePrefetchBytes > 0;
   [[maybe_unused]] const int64_t groups_ahead =
-      1 + kPrefetchBytes / static_cast<int64_t>(panel.group_bytes());
+      1 + kTilePrefetchBytes / static_cast<int64_t>(panel.group_bytes());
   F32x16 chains[R][P];
 #pragma GCC unroll 12
   for (int r = 0; r < R; ++r) {
@@ -50,23 +50,19 @@ template <class Format, bool kZeros, bool kOwn, int P, int R>
       ahead = later < args.groups ? args.w + panel.DataOffset(later)
                                   : args.next + panel.DataOffset(later - args.groups);
       for (int p = 0; p < P; ++p) {  // the header
-        PrefetchFar(ahead + static_cast<std::size_t>(p) * args.w_panel_bytes - 64);
+        Prefetch(ahead + static_cast<std::size_t>(p) * args.w_panel_bytes - 64);
       }
     } else if constexpr (kCalls) {
       for (int p = 0; p < P; ++p) {
         ahead =
             args.next + static_cast<std::size_t>(p) * args.next_panel_bytes + g * args.next_bytes;
-        for (int64_t at = 0; at < args.next_bytes; at += 64) PrefetchFar(ahead + at);
+        for (int64_t at = 0; at < args.next_bytes; at += 64) Prefetch(ahead + at);
       }
     }
     for (int64_t n = lines; n > 0; --n) {
       if constexpr (kCalls && kOwn) {
-        if constexpr (Format::kBits == 8 && P == 1 && R <= kSequentialRows) {
-          Prefetch(ahead);
-        } else {
-          PrefetchFar(ahead);
-        }
-        if constexpr (P > 1) PrefetchFar(ahead + args.w_panel_bytes);
+        Prefetch(ahead);
+        if constexpr (P > 1) Prefetch(ahead + args.w_panel_bytes);
         ahead += 64;
       }
       U32x16 w[P];
@@ -154,7 +150,7 @@ template <class Format, bool kZeros>
     for (int64_t n = steps; n > 0; --n) {
 #pragma GCC unroll 4
       for (int i = 0; i < kLines; ++i) {
-        if constexpr (kRowPrefetchBytes > 0) PrefetchFar(line + i * 64 + kRowPrefetchBytes);
+        if constexpr (kRowPrefetchBytes > 0) Prefetch(line + i * 64 + kRowPrefetchBytes);
         const U32x16 w = LoadBits(line + i * 64);
 #pragma GCC unroll 2
         for (int quad = 0; quad < Format::kQuads; ++quad) {

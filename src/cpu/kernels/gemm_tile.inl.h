@@ -37,8 +37,8 @@ struct Bf16Weights : F32Weights {
   static constexpr int64_t kLineK = 2;
   static constexpr int64_t kLineX = 2;
   static Weight Get(const char* line, int64_t k) {  // even k in the low halves of the dwords
-    const U32x16 pair = LoadBits(line);
-    return FromBits(k == 0 ? ShiftLeft<16>(pair) : And(pair, SetBits(0xFFFF0000u)));
+    const U32x16 pair = LoadBits(line);             // no mask: AVX2 has no register for it
+    return FromBits(ShiftLeft<16>(k == 0 ? pair : ShiftRight<16>(pair)));
   }
 };
 
@@ -101,24 +101,22 @@ template <class Format, int P, int R>
   [[maybe_unused]] const std::size_t ahead_panel_bytes = args.ahead_panel_bytes;
   [[maybe_unused]] const int64_t ahead_step = args.ahead_step;
   for (int64_t n = args.k / Format::kLineK; n > 0; --n) {
-    if constexpr (R == kGemmRows && kPrefetchBytes > 0) {
-      PrefetchFar(ahead);
-      if constexpr (P > 1) PrefetchFar(ahead + ahead_panel_bytes);
+    if constexpr (R == kGemmRows && kTilePrefetchBytes > 0) {
+      Prefetch(ahead);
+      if constexpr (P > 1) Prefetch(ahead + ahead_panel_bytes);
       ahead += ahead_step;
-    } else if constexpr (kPrefetchBytes > 0) {
+    } else if constexpr (kTilePrefetchBytes > 0) {
+      constexpr int kAhead = R == 1 ? kRowPrefetchBytes : kTilePrefetchBytes;
 #pragma GCC unroll 4
       for (int p = 0; p < P; ++p) {
-        const char* at = line + static_cast<std::size_t>(p) * w_panel_bytes;
-        if constexpr (R == 1) {
-          PrefetchFar(at + kRowPrefetchBytes);
-        } else {
-          Prefetch(at + kPrefetchBytes);
-        }
+        Prefetch(line + static_cast<std::size_t>(p) * w_panel_bytes + kAhead);
       }
     }
     StepLine<Format, P, R>(line, w_panel_bytes, x, x_rows, Format::kLineX, sum);
     line += 64;
     x += Format::kLineX * x_rows;
+    // Unseen as well, or it keeps their first values to compute the last ones from.
+    if (Format::kLineX > 1) __asm__("" : "+r"(line), "+r"(x));
   }
   if constexpr (Format::kLineK > 1) {
     if (args.k % Format::kLineK != 0) {

@@ -10,7 +10,7 @@ namespace mossrt::cpu::MOSSRT_ISA {
 inline constexpr int kGemmPanels = 1;  // 12 accumulators, 2 weights, a factor: 15 of 16 registers
 inline constexpr int kGemmRows = 6;
 inline constexpr int kGemvPanels = 2;
-inline constexpr int kPrefetchBytes = 4096;
+inline constexpr int kTilePrefetchBytes = 8192;
 inline constexpr int kRowPrefetchBytes = 1024;
 inline constexpr int kIntPanels = 1;  // 8 accumulators, 4 halves of weights, a factor's two
 inline constexpr int kIntRows = 4;
@@ -29,8 +29,7 @@ struct Mask16 {
 };
 
 inline float SquareRoot(float x) { return __builtin_sqrtf(x); }
-inline void Prefetch(const void* p) { __builtin_prefetch(p); }
-inline void PrefetchFar(const void* p) { __builtin_prefetch(p, 0, 2); }
+inline void Prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 inline Mask16 FirstLanes(int count) {
   const __m256i n = _mm256_set1_epi32(count);

@@ -11,7 +11,7 @@ inline constexpr int kGemmPanels = 2;  // 24 accumulators, 2 weights, a factor: 
 inline constexpr int kGemmRows = 12;
 // One stream reaches 96 to 103 % of the bandwidth probe in f32 and bf16, two 75 to 94.
 inline constexpr int kGemvPanels = 1;
-inline constexpr int kPrefetchBytes = 4096;
+inline constexpr int kTilePrefetchBytes = 8192;
 inline constexpr int kRowPrefetchBytes = 1024;
 inline constexpr int kIntPanels = 2;
 #if defined(__AVX512VNNI__)
@@ -35,8 +35,7 @@ struct Mask16 {
 };
 
 inline float SquareRoot(float x) { return __builtin_sqrtf(x); }
-inline void Prefetch(const void* p) { __builtin_prefetch(p); }
-inline void PrefetchFar(const void* p) { __builtin_prefetch(p, 0, 2); }
+inline void Prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 inline Mask16 FirstLanes(int count) {
   return {static_cast<__mmask16>((std::uint32_t{1} << count) - 1u)};

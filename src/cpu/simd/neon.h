@@ -10,7 +10,7 @@ namespace mossrt::cpu::MOSSRT_ISA {
 inline constexpr int kGemmPanels = 1;  // 16 accumulators, 4 weights, a factor: 21 of 32 registers
 inline constexpr int kGemmRows = 4;
 inline constexpr int kGemvPanels = 2;
-inline constexpr int kPrefetchBytes = 0;
+inline constexpr int kTilePrefetchBytes = 0;
 inline constexpr int kRowPrefetchBytes = 0;
 inline constexpr int kIntPanels = 1;
 #if defined(__ARM_FEATURE_MATMUL_INT8)
@@ -48,8 +48,7 @@ inline Mask16 MakeMask(Function function) {
 }
 
 inline float SquareRoot(float x) { return __builtin_sqrtf(x); }
-inline void Prefetch(const void* p) { __builtin_prefetch(p); }
-inline void PrefetchFar(const void* p) { __builtin_prefetch(p, 0, 2); }
+inline void Prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 inline Mask16 FirstLanes(int count) {
   const uint32x4_t first = {0, 1, 2, 3};

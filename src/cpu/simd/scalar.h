@@ -10,10 +10,10 @@ namespace mossrt::cpu::MOSSRT_ISA {
 
 inline constexpr int kGemmPanels = 1;  // panels and rows of the register tile of the matrix product
 inline constexpr int kGemmRows = 1;
-inline constexpr int kGemvPanels = 1;  // panels in flight where m = 1
-inline constexpr int kPrefetchBytes = 0;
-inline constexpr int kRowPrefetchBytes = 0;
-inline constexpr int kIntPanels = 1;  // the register tile of integer products
+inline constexpr int kGemvPanels = 1;         // panels in flight where m = 1
+inline constexpr int kTilePrefetchBytes = 0;  // how far ahead few rows call weights; 0: never
+inline constexpr int kRowPrefetchBytes = 0;   // and a single row
+inline constexpr int kIntPanels = 1;          // the register tile of integer products
 inline constexpr int kIntRows = 1;
 inline constexpr int kIntRowsOwn = 1;  // and where the rows are so few that memory is waited for
 inline constexpr bool kUnpackNibbles = true;
@@ -74,8 +74,7 @@ inline float FusedMultiplyAdd(float a, float b, float c) {
 #endif
 
 inline float SquareRoot(float x) { return __builtin_sqrtf(x); }
-inline void Prefetch(const void* p) { __builtin_prefetch(p); }           // to the first cache
-inline void PrefetchFar(const void* p) { __builtin_prefetch(p, 0, 2); }  // to the second
+inline void Prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }  // to the second cache
 
 inline F32x16 Set(float x) {
   return MakeF32([=](int) { return x; });
