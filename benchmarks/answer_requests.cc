@@ -76,6 +76,20 @@ absl::StatusOr<double> Prefill(const Model& model, int tokens) {
   return Now() - start;
 }
 
+absl::StatusOr<double> WholeAnswer(const Model& model, int prompt, int count) {
+  auto workspace = Workspace::Create(model, std::min<std::int64_t>(prompt, kPromptRows));
+  if (!workspace.ok()) return workspace.status();
+  const auto ids = SomeIds(prompt + count, model.params().vocab);
+  KvCache kv(CacheShape(model), model.params().max_positions);
+  const double start = Now();
+  std::span<const std::int32_t> part = std::span(ids).first(static_cast<std::size_t>(prompt));
+  for (int i = 0; i < count; ++i) {  // the last token is made, not read
+    if (absl::Status s = ForwardInPasses(model, part, &kv, **workspace); !s.ok()) return s;
+    part = std::span(ids).subspan(static_cast<std::size_t>(prompt + i), 1);
+  }
+  return Now() - start;
+}
+
 absl::StatusOr<double> Decode(const Model& model, int count, int steps) {
   auto workspace = Workspace::Create(model, count * kPrompt);
   if (!workspace.ok()) return workspace.status();
@@ -99,11 +113,14 @@ absl::StatusOr<double> Answer(const Model& model, const char* request) {
   const auto sane = [](int n) { return n > 0 && n <= kMostRows; };
   if (name == "prefill" && read == 2 && sane(first)) return Prefill(model, first);
   if (name == "decode" && read == 2 && sane(first)) return Decode(model, 1, first);
+  if (name == "answer" && read == 3 && sane(first) && sane(second))
+    return WholeAnswer(model, first, second);
   if (name == "batch" && read == 3 && sane(first) && first <= kMostRows / kPrompt && sane(second))
     return Decode(model, first, second);
   return absl::InvalidArgumentError(
-      "a request must be 'prefill N', 'decode N' or 'batch B N' with numbers from 1 to 4096 (B to "
-      "512), found '" +
+      "a request must be 'prefill N', 'decode N', 'answer P N' or 'batch B N' with numbers from 1 "
+      "to "
+      "4096 (B to 512), found '" +
       std::string(request) + "'");
 }
 

@@ -18,6 +18,7 @@ absl::Status ForwardInPasses(const runtime::Model& model, std::span<const std::i
 //
 //   prefill N     N tokens into an empty sequence, until the logits of the last one exist
 //   decode N      N steps of one token, after a prompt of 8
+//   answer P N    a prompt of P and N tokens after it, all of it: a question with its answer
 //   batch B N     N passes with one token each of B sequences, each after a prompt of 8
 //
 // {"seconds": s, "peak_rss": bytes}, or {"error": sentence} for a request that cannot be met.

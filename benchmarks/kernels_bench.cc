@@ -176,7 +176,8 @@ void Products(Runner& runner, const Product& product) {
 void IntegerProducts(Runner& runner, const char* name, void (*gemm)(const GemmArgs*),
                      std::int64_t bits) {
   for (const std::int64_t m : {1, 2, 4, 8, 16, 504}) {
-    for (const std::int64_t group : {32, 64, 128, 0}) {  // 0: 128, each with zero points
+    for (const std::int64_t group : {32, 64, 128, 256, 0}) {  // 0: 128, each with zero points
+      if (group == 256 && bits == 4) continue;                // no such format
       const cpu::IntegerPanel format{bits, group == 0 ? 128 : group, group == 0};
       const std::int64_t k = 2048;
       const std::size_t panel = format.Bytes(k / format.group);
@@ -377,13 +378,22 @@ const KernelTable* FindTable(const Options& options) {
 
 int Main(int argc, char** argv) {
   Options options;
-  for (int i = 1; i + 1 < argc; i += 2) {
+  for (int i = 1; i < argc; i += 2) {
     const std::string_view key = argv[i];
-    if (key == "--isa") options.isa = argv[i + 1];
-    if (key == "--only") options.only = argv[i + 1];
-    if (key == "--rounds") options.rounds = std::max(1, std::atoi(argv[i + 1]));
-    if (key == "--mib")
-      options.mib = static_cast<std::size_t>(std::max(64, std::atoi(argv[i + 1])));
+    const char* value = i + 1 < argc ? argv[i + 1] : nullptr;
+    if (value != nullptr && key == "--isa") {
+      options.isa = value;
+    } else if (value != nullptr && key == "--only") {
+      options.only = value;
+    } else if (value != nullptr && key == "--rounds") {
+      options.rounds = std::max(1, std::atoi(value));
+    } else if (value != nullptr && key == "--mib") {
+      options.mib = static_cast<std::size_t>(std::max(64, std::atoi(value)));
+    } else {
+      std::fprintf(stderr,
+                   "usage: kernels_bench [--isa NAME] [--only TEXT] [--rounds N] [--mib N]\n");
+      return key == "--help" || key == "-h" ? 0 : 2;
+    }
   }
   const KernelTable* table = FindTable(options);
   if (table == nullptr) {
