@@ -1,6 +1,6 @@
 // MOSS and LLaMA in float64 from the published descriptions, over matrices as they stand in a
-// checkpoint; on demand with the inputs of integer products and the cache rounded as
-// docs/numerics.md says.
+// checkpoint; on demand with the inputs of integer and of bfloat16 products and the cache rounded
+// as docs/numerics.md says.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,7 @@ struct Table64 {
   std::int64_t rows = 1, cols = 0;
   std::vector<double> values = {};        // [rows, cols]
   std::vector<std::int32_t> groups = {};  // of each input: which are rounded together; empty: none
+  bool bf16 = false;                      // each input is rounded to bfloat16
 };
 using Tables64 = std::map<std::string, Table64>;
 
@@ -127,6 +128,7 @@ class Forward64 {
     Rows out;
     for (Row row : x) {
       if (rounds_ && !w.groups.empty()) RoundByGroups(w.groups, &row);
+      if (rounds_ && w.bf16) row = Rounded(DType::kBF16, row);
       Row y(static_cast<std::size_t>(w.rows));
       for (std::size_t j = 0; j < y.size(); ++j) {
         const double* of_row = &w.values[j * row.size()];

@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <thread>
 
+#include "drawn_model.h"
+#include "made_checkpoint.h"
 #include "reference_model.h"
 
 namespace mossrt::runtime {
@@ -92,6 +94,44 @@ TEST(LentTeam, CarriesEverythingAndChangesNoBit) {
         EXPECT_EQ(pool.shares, pool.regions * (size - 1));
       }
     }
+  }
+}
+
+// The regions of a token that is decoded after a few others.
+int RegionsOfAToken(const Checkpoint& checkpoint, const std::string& dtype) {
+  Pool pool(2, true);
+  const auto model = Model::Load(checkpoint, {.dtype = dtype}, pool, nullptr);
+  EXPECT_TRUE(model.ok()) << model.status();
+  if (!model.ok()) return 0;
+  Sequence sequence(**model, 8);
+  const std::vector<std::int32_t> ids = {3, 1, 4, 1, 5};
+  EXPECT_TRUE(sequence.Feed(std::span(ids).first(4), SequenceInput::Rows::kNone).ok());
+  const int before = pool.regions;
+  EXPECT_TRUE(sequence.Feed(std::span(ids).last(1), SequenceInput::Rows::kLast).ok());
+  return pool.regions - before;
+}
+
+// Threads meet at the end of every region. What reads the norm, attention and what writes the
+// residual stream are one each; where the MLP follows attention it has two of its own. The head is
+// one more.
+TEST(LentTeam, MeetsThreeTimesALayerOfMossAndFiveOfLlama) {
+  for (const bool moss : {true, false}) {
+    const int of_a_layer = moss ? 3 : 5;
+    const ArchSpec spec = SpecNamed(moss ? "moss" : "llama");
+    for (const std::string dtype : {"float32", "bfloat16", "int8", "int4-g32-asym"}) {
+      for (const int layers : {1, 2, 5}) {
+        Json config = moss ? TinyMoss() : TinyLlama();
+        config[moss ? "n_layer" : "num_hidden_layers"] = layers;
+        EXPECT_EQ(RegionsOfAToken(MadeCheckpoint(config, &spec), dtype), of_a_layer * layers + 1)
+            << spec.name << ", " << dtype << ", " << layers << " layers";
+      }
+    }
+    // Matrices that take their inputs in orders of their own share no prepared input.
+    const DrawnModel gptq(moss, {.bits = 4, .group = 32}, 5, 64);
+    const auto checkpoint = OpenCheckpoint(OpenMemory("drawn", gptq.Files()));
+    ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+    EXPECT_EQ(RegionsOfAToken(**checkpoint, "auto"), of_a_layer * gptq.shape.layers + 1)
+        << spec.name;
   }
 }
 

@@ -1,4 +1,4 @@
-"""benchmarks/make_synthetic_moss.py: the formats it writes, at the size it has for tests."""
+"""benchmarks/make_synthetic_moss.py: the formats it writes at the size for tests, all sizes counted."""
 
 from __future__ import annotations
 
@@ -36,6 +36,32 @@ def test_equal_arguments_give_equal_bytes(
     assert files(tmp_path / "one") == files(tmp_path / "two")
     assert files(tmp_path / "one") != files(tmp_path / "three")
     assert not list(tmp_path.glob("*/*.part"))
+
+
+@pytest.mark.parametrize(
+    ("form", "bits", "total"),
+    [("int4", 4, 10_782_999_552), ("int8", 8, 18_543_903_744), ("fp16", 16, 33_578_566_656)],
+)
+def test_full_size_is_that_of_the_published_files(form: str, bits: int, total: int) -> None:
+    """Counted from MOSS's config.json alone; the published files have 10.8, 18.5 and 33.6 GB."""
+    hidden, layers, vocab, positions, group = 6144, 34, 107008, 2048, 128
+    inner, half, word = 4 * hidden, 2, 4
+    matrices = [(3 * hidden, hidden), (hidden, hidden), (inner, hidden), (hidden, inner)]
+    layer = sum(outputs * inputs * bits // 8 for outputs, inputs in matrices)
+    if form != "fp16":  # a scale and a zero point for each output and group, a group's number
+        for outputs, inputs in matrices:
+            layer += inputs // group * outputs * half + inputs // group * outputs * bits // 8
+            layer += inputs * word
+    layer += (2 * hidden + inner + hidden) * half  # the norm, two biases
+    layer += positions * positions  # the mask of bytes
+    outside = (2 * vocab * hidden + vocab + 2 * hidden) * half
+    assert layers * layer + outside == total
+
+    script = runpy.run_path(str(SCRIPT), run_name="make_synthetic_moss")
+    listed = list(script["tensors"](script["Size"](), form, act_order=False))
+    names = {tensor.name for tensor in listed}
+    assert len(names) == len(listed) == layers * (9 if form == "fp16" else 21) + 5
+    assert sum(tensor.size() for tensor in listed) == total
 
 
 @pytest.mark.parametrize("form", FORMATS)
