@@ -128,6 +128,69 @@ TEST_F(PackedTest, MemoryIsTheWeightsAndNoneIfMapped) {
   EXPECT_TRUE(absl::IsResourceExhausted(refused)) << refused;
 }
 
+// Bytes of a file that this process has mapped.
+std::uint64_t BytesMapped(const std::string& path) {
+  std::ifstream maps("/proc/self/maps");
+  EXPECT_TRUE(maps.good());
+  const std::string end = " " + fs::canonical(path).string();
+  std::uint64_t bytes = 0;
+  for (std::string line; std::getline(maps, line);) {
+    unsigned long long from = 0, to = 0;
+    if (!line.ends_with(end)) continue;
+    EXPECT_EQ(std::sscanf(line.c_str(), "%llx-%llx ", &from, &to), 2) << line;
+    bytes += to - from;
+  }
+  return bytes;
+}
+
+TEST_F(PackedTest, TheFileIsMappedWhileTheModelLivesIfAsked) {
+  const ReferenceModel reference("moss");
+  ASSERT_TRUE(Save(reference, *reference.Load({})).ok());
+  EXPECT_EQ(BytesMapped(File()), 0u);
+  {
+    const auto read = Load({});
+    ASSERT_TRUE(read.ok()) << read.status();
+    EXPECT_EQ(BytesMapped(File()), 0u);
+  }
+  for (const bool verify : {true, false}) {
+    const auto mapped = Load({.verify_crc = verify, .mmap = true});
+    ASSERT_TRUE(mapped.ok()) << mapped.status();
+    ASSERT_GT((*mapped)->plan().need.mapped, 0u);
+    EXPECT_GE(BytesMapped(File()), (*mapped)->plan().need.mapped);
+  }
+  EXPECT_EQ(BytesMapped(File()), 0u);
+}
+
+TEST_F(PackedTest, AFlippedWeightIsFoundBeforeTheMappingIsUsed) {
+  const ReferenceModel reference("moss");
+  ASSERT_TRUE(Save(reference, *reference.Load({})).ok());
+  const auto checkpoint = OpenCheckpoint(File());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  std::fstream file(File(), std::ios::in | std::ios::out | std::ios::binary);
+  const auto flip = [&](std::uint64_t at) {
+    char byte = 0;
+    file.seekg(static_cast<std::streamoff>(at)).get(byte);
+    file.seekp(static_cast<std::streamoff>(at)).put(static_cast<char>(byte ^ 0x10)).flush();
+    ASSERT_TRUE(file.good());
+  };
+  for (const PackedPart part : {PackedPart::kWeights, PackedPart::kEmbedding}) {
+    const PackedSection& section = (*checkpoint)->packed()->section(part);
+    ASSERT_GT(section.bytes, 0u);
+    for (const std::uint64_t at : {std::uint64_t{0}, section.bytes / 2, section.bytes - 1}) {
+      flip(section.offset + at);
+      const absl::Status refused = Load({.mmap = true}).status();
+      EXPECT_TRUE(absl::IsDataLoss(refused)) << refused;
+      for (const std::string& want : {File(), std::string("checksum")}) {
+        EXPECT_NE(refused.message().find(want), absl::string_view::npos) << refused;
+      }
+      // Without the sums the caller takes what there is.
+      EXPECT_TRUE(Load({.verify_crc = false, .mmap = true}).ok());
+      flip(section.offset + at);
+    }
+  }
+  EXPECT_TRUE(Load({.mmap = true}).ok());
+}
+
 TEST_F(PackedTest, AnotherWishIsAnError) {
   const ReferenceModel reference("moss");
   const auto source = reference.Load({.dtype = "int8"});
