@@ -232,6 +232,30 @@ TEST_F(PackedTest, PackedAgainIsTheSameFile) {
   EXPECT_TRUE(ReadFileOrDie(File()) == first);
 }
 
+// All that a folder holds but weights, and what says which file they are in.
+TEST_F(PackedTest, SmallFilesTravel) {
+  const std::string folder = std::string(MOSSRT_SOURCE_DIR) + "/examples/tiny-moss/model";
+  const auto checkpoint = OpenCheckpoint(folder);
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  const auto model = Model::Load(**checkpoint, {.threads = 2}, nullptr);
+  ASSERT_TRUE(model.ok()) << model.status();
+  const absl::Status saved = SavePacked(**model, (*checkpoint)->source(), File(), {}, nullptr);
+  ASSERT_TRUE(saved.ok()) << saved;
+  const auto files = OpenModelFiles(File());
+  ASSERT_TRUE(files.ok()) << files.status();
+  std::size_t travelled = 0;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename();
+    if (name.ends_with(".bin") || name.ends_with(".bin.index.json")) continue;
+    const auto text = ReadAll(**files, name, UINT64_MAX);
+    ASSERT_TRUE(text.ok()) << text.status();
+    EXPECT_TRUE(*text == ReadFileOrDie(entry.path())) << name;
+    ++travelled;
+  }
+  EXPECT_EQ((*files)->List()->size(), travelled);
+  EXPECT_GE(travelled, 8u);
+}
+
 TEST_F(PackedTest, RefusesWhatItCannotWrite) {
   const ReferenceModel reference("moss");
   const auto model = reference.Load({});
