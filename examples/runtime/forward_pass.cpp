@@ -27,7 +27,7 @@ int main(int argc, char** argv) {
   if (!checkpoint.ok()) return Fail(checkpoint.status());
   const auto model = rt::Model::Load(**checkpoint, {}, nullptr);
   if (!model.ok()) return Fail(model.status());
-  const auto tokenizer = rt::LoadTokenizer(argv[1], {});
+  const auto tokenizer = rt::LoadTokenizer((*checkpoint)->source(), {});
   if (!tokenizer.ok()) return Fail(tokenizer.status());
   std::vector<std::int32_t> ids;
   if (const auto s = (*tokenizer)->Encode(argv[2], {.parse_special = true}, &ids); !s.ok())

@@ -253,10 +253,10 @@ MOSSRT_API mossrt_error* mossrt_model_inspect(const char* path, const mossrt_opt
                                               char** json, size_t* len);
 
 /* Writes one file that holds the weights as this model has them in memory, its config.json,
- * generation_config.json and tokenizer; mossrt_model_load takes it in place of the directory, much
- * faster, and gives equal logits. The file appears whole or not at all; a packed file of that name
- * is replaced, any other file is not. The directory that the model was loaded from must still be
- * there. m may be NULL; its stage is "write", in bytes.
+ * generation_config.json, tokenizer and meta_instruction.txt; mossrt_model_load takes it in place
+ * of the directory, much faster, and gives equal logits. The file appears whole or not at all; a
+ * packed file of that name is replaced, any other file is not. The directory that the model was
+ * loaded from must still be there. m may be NULL; its stage is "write", in bytes.
  * Errors: INVALID_ARGUMENT (a backend other than native, a name that is taken), NOT_FOUND, IO (no
  * space, no permission), OUT_OF_MEMORY, CANCELLED, CALLBACK. */
 MOSSRT_API mossrt_error* mossrt_model_save_packed(const mossrt_model* model, const char* path,

@@ -156,8 +156,8 @@ class Conversation(Closing):
     profile: "moss-plugin" (default where there are plugins), "moss" (default otherwise), "readme",
         "demo", "vortex", "opencompass", or a mapping.
     plugins: what commands run: a mapping from names to functions, or a list of `mossrt.chat.Plugin`.
-    meta: the whole meta instruction, "" for none; None: a head from meta_instruction.txt beside the
-        checkpoint, else in mossrt's own words, and the switch lines of the plugins. `info["meta"]`
+    meta: the whole meta instruction, "" for none; None: a head from meta_instruction.txt of
+        the checkpoint, else in mossrt's own words, and the switch lines of the plugins. `info["meta"]`
         tells which, and its notes what is worth knowing about it.
     on_full: "cut" (old results, then whole old turns) or "error" when the context is full.
     reserve: tokens kept free for what the model writes. commands: "tolerant" (all

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "base/json.h"
 #include "capi/guard.h"
 #include "dialogue/plugin_runner.h"
@@ -89,6 +90,8 @@ struct TokenizerState {
   std::unique_ptr<runtime::Tokenizer> tokenizer;
   std::map<std::string, std::vector<std::int32_t>, std::less<>> special;  // ids by role
   std::string path;  // of the checkpoint, absolute
+  // meta_instruction.txt, if a packed file holds one; kept since the file may be replaced later.
+  absl::StatusOr<std::optional<std::string>> packed_meta = std::optional<std::string>();
 };
 
 struct ModelState {

@@ -102,7 +102,7 @@ absl::StatusOr<std::shared_ptr<ModelState>> LoadModel(const char* path, const Lo
   auto model = runtime::Model::Load(*checkpoint, options, monitor);
   if (!model.ok()) return BlameFileOrOption(model.status());
   state->path = std::filesystem::absolute(path).string();
-  if (state->tokenizer != nullptr) state->tokenizer->path = state->path;
+  if (state->tokenizer != nullptr) SetOrigin(path, checkpoint->source(), state->tokenizer.get());
   state->model = *std::move(model);
   state->generation_notes = NotesOnGeneration(*checkpoint, state->generation_config_json,
                                               state->model->params(), state->tokenizer.get());

@@ -1,5 +1,6 @@
 #include <filesystem>
 #include <memory>
+#include <system_error>
 
 #include "base/status.h"
 #include "base/utf8.h"
@@ -7,6 +8,7 @@
 #include "capi/option_values.h"
 #include "capi/tokenizer_state.h"
 #include "mossrt/mossrt.h"
+#include "mossrt/runtime/chat.h"
 #include "mossrt/runtime/checkpoint.h"
 
 namespace mossrt::capi {
@@ -43,6 +45,13 @@ absl::StatusOr<std::shared_ptr<TokenizerState>> LoadTokenizerState(
   return state;
 }
 
+void SetOrigin(const std::string& path, const runtime::ByteSource& files, TokenizerState* state) {
+  state->path = std::filesystem::absolute(path).string();
+  std::error_code error;
+  if (!std::filesystem::is_directory(path, error))
+    state->packed_meta = runtime::ReadMetaFile(files);
+}
+
 absl::Status KnownFlags(std::uint32_t flags, std::uint32_t known) {
   if ((flags & ~known) == 0) return absl::OkStatus();
   return absl::InvalidArgumentError(runtime::Cat(CallFrame::Current()->function(),
@@ -73,7 +82,7 @@ mossrt_error* mossrt_tokenizer_load(const char* path, const mossrt_options* o,
     MOSSRT_ASSIGN_OR_RETURN(const auto source, OpenModelFiles(path));
     auto tokenizer = std::make_unique<mossrt_tokenizer>();
     MOSSRT_ASSIGN_OR_RETURN(tokenizer->state, LoadTokenizerState(*source, options));
-    tokenizer->state->path = std::filesystem::absolute(path).string();
+    SetOrigin(path, *source, tokenizer->state.get());
     *out = tokenizer.release();
     return absl::OkStatus();
   });

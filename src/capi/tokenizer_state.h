@@ -12,6 +12,9 @@ namespace mossrt::capi {
 absl::StatusOr<std::shared_ptr<TokenizerState>> LoadTokenizerState(
     const runtime::ByteSource& source, const runtime::TokenizerOptions& options);
 
+// Remembers the checkpoint that `files` are of, a directory or a packed file.
+void SetOrigin(const std::string& path, const runtime::ByteSource& files, TokenizerState* state);
+
 // A reader's kInvalidArgument blames the file, not the caller's arguments.
 absl::Status BlameFile(const absl::Status& status);
 

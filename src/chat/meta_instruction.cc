@@ -170,16 +170,20 @@ absl::StatusOr<MetaInstruction> ComposeMeta(const Profile& profile, const MetaRe
   return meta;
 }
 
+absl::StatusOr<std::optional<std::string>> ReadMetaFile(const ByteSource& files) {
+  auto text = ReadAll(files, kMetaFile, kMaxMetaFile);
+  if (absl::IsNotFound(text.status())) return std::nullopt;
+  if (!text.ok()) return text.status();
+  return *std::move(text);
+}
+
 absl::StatusOr<std::optional<std::string>> ReadMetaFile(const std::string& checkpoint) {
   std::error_code error;
   std::filesystem::path directory(checkpoint);
   if (!std::filesystem::is_directory(directory, error)) directory = directory.parent_path();
   const auto source = OpenDirectory(directory.empty() ? "." : directory.string());
   if (!source.ok()) return std::nullopt;
-  auto text = ReadAll(**source, kMetaFile, kMaxMetaFile);
-  if (absl::IsNotFound(text.status())) return std::nullopt;
-  if (!text.ok()) return text.status();
-  return *std::move(text);
+  return ReadMetaFile(**source);
 }
 
 }  // namespace mossrt::runtime

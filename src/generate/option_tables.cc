@@ -107,8 +107,8 @@ constexpr OptionInfo kChat[] = {
      "The whole meta instruction, as it is; empty: none. Default: a head and the switch lines of "
      "the plugins."},
     {"meta_instruction", OptionType::kString, "null", 0, 0, "", "0.2",
-     "What OpenMOSS/MOSS's meta_instruction.txt holds, for the head. Default: the file of that "
-     "name beside the checkpoint, else a head in mossrt's own words."},
+     "What OpenMOSS/MOSS's meta_instruction.txt holds, for the head. Default: the checkpoint's "
+     "file of that name, else a head in mossrt's own words."},
     {"date", OptionType::kString, "\"\"", 0, 0, "", "0.2",
      "Today as YYYY-MM-DD, for profiles that state it (vortex)."},
     {"context", OptionType::kInt, "0", 0, kMaxInt, "", "0.2",

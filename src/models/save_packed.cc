@@ -16,7 +16,8 @@
 namespace mossrt::runtime {
 namespace {
 
-// What a tokenizer, the options of generation and people want to find beside the weights.
+// What a tokenizer, the options of generation, conversations and people want to find beside the
+// weights.
 constexpr std::string_view kFiles[] = {"config.json",
                                        "generation_config.json",
                                        "quantize_config.json",
@@ -29,6 +30,7 @@ constexpr std::string_view kFiles[] = {"config.json",
                                        "chat_template.jinja",
                                        "chat_template.json",
                                        "special_tokens_map.json",
+                                       "meta_instruction.txt",
                                        "LICENSE",
                                        "LICENSE.txt",
                                        "LICENSE.md",

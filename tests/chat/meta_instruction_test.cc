@@ -127,6 +127,18 @@ TEST(MetaInstruction, ADateThatIsNotStatedIsNoted) {
   EXPECT_EQ(notes("vortex", "2024-02-29").find("date"), std::string::npos);
 }
 
+TEST(MetaInstruction, IsReadFromTheSmallFilesOfACheckpoint) {
+  const auto none = ReadMetaFile(*OpenMemory("files", {{"config.json", "{}"}}));
+  ASSERT_TRUE(none.ok()) << none.status();
+  EXPECT_FALSE(none->has_value());
+  const auto found =
+      ReadMetaFile(*OpenMemory("files", {{"meta_instruction.txt", std::string(kFile)}}));
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(*found, kFile);
+  const std::string large(1 << 20, 'x');
+  EXPECT_FALSE(ReadMetaFile(*OpenMemory("files", {{"meta_instruction.txt", large}})).ok());
+}
+
 TEST(MetaInstruction, LiesBesideTheCheckpoint) {
   const std::filesystem::path folder =
       std::filesystem::path(testing::TempDir()) / "mossrt_meta_instruction";

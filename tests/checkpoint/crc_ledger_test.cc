@@ -2,6 +2,7 @@
 
 #include "checkpoint/checkpoint_testing.h"
 #include "checkpoint/file_writers.h"
+#include "forwarding_source.h"
 
 namespace mossrt::runtime::testing {
 namespace {
@@ -9,24 +10,18 @@ namespace {
 using absl::StatusCode;
 
 // Counts the bytes that are read, and gives out the file with one byte changed if told to.
-class CountingSource final : public ByteSource {
+class CountingSource final : public ForwardingSource {
  public:
   CountingSource(std::unique_ptr<ByteSource> inner, std::uint64_t* bytes)
-      : inner_(std::move(inner)), bytes_(bytes) {}
-  std::string name() const override { return inner_->name(); }
-  absl::StatusOr<std::vector<std::string>> List() const override { return inner_->List(); }
-  absl::StatusOr<std::uint64_t> Size(std::string_view file) const override {
-    return inner_->Size(file);
-  }
+      : ForwardingSource(std::move(inner)), bytes_(bytes) {}
   absl::Status Read(std::string_view file, std::uint64_t offset,
                     std::span<std::uint8_t> out) const override {
     EXPECT_LE(out.size(), std::size_t{1} << 20);
     *bytes_ += out.size();
-    return inner_->Read(file, offset, out);
+    return ForwardingSource::Read(file, offset, out);
   }
 
  private:
-  std::unique_ptr<ByteSource> inner_;
   std::uint64_t* bytes_;
 };
 

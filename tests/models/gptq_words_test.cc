@@ -6,6 +6,7 @@
 #include <map>
 #include <random>
 
+#include "forwarding_source.h"
 #include "models/weight_sources.h"
 #include "reference_model.h"
 
@@ -154,27 +155,21 @@ INSTANTIATE_TEST_SUITE_P(Models, GptqWords, testing::ValuesIn(kModels), [](const
 });
 
 // Counts how often each byte of a file is read.
-class CountingSource final : public ByteSource {
+class CountingSource final : public ForwardingSource {
  public:
   using Counts = std::map<std::string, std::vector<int>, std::less<>>;
   CountingSource(std::unique_ptr<ByteSource> inner, Counts* counts)
-      : inner_(std::move(inner)), counts_(counts) {}
-  std::string name() const override { return inner_->name(); }
-  absl::StatusOr<std::vector<std::string>> List() const override { return inner_->List(); }
-  absl::StatusOr<std::uint64_t> Size(std::string_view file) const override {
-    return inner_->Size(file);
-  }
+      : ForwardingSource(std::move(inner)), counts_(counts) {}
   absl::Status Read(std::string_view file, std::uint64_t offset,
                     std::span<std::uint8_t> out) const override {
     if (const auto found = counts_->find(file); found != counts_->end()) {
       for (std::size_t i = 0; i < out.size(); ++i)
         ++found->second[static_cast<std::size_t>(offset) + i];
     }
-    return inner_->Read(file, offset, out);
+    return ForwardingSource::Read(file, offset, out);
   }
 
  private:
-  std::unique_ptr<ByteSource> inner_;
   Counts* counts_;
 };
 

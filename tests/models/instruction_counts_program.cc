@@ -2,7 +2,8 @@
 //
 //   instruction_counts_program DIRECTORY DTYPE decode|prefill COUNT
 //
-// decode: COUNT tokens one by one; prefill: COUNT prompts of 24 tokens. One thread: those that wait
+// decode: COUNT tokens one by one; prefill: COUNT prompts of 64 tokens, for which kernels take
+// the way of many rows. The cache is the one that a session would have. One thread: those that wait
 // for work would spin, and spinning is counted too.
 #include <cstdio>
 #include <cstdlib>
@@ -21,12 +22,12 @@ absl::Status Run(const std::string& directory, const std::string& dtype, bool pr
       Model::Load(**checkpoint, {.dtype = dtype, .threads = 1, .verify_crc = false}, nullptr);
   if (!model.ok()) return model.status();
   const HyperParams& p = (*model)->params();
-  constexpr int kPrompt = 24;
+  constexpr int kPrompt = 64;
   const auto workspace = Workspace::Create(**model, kPrompt);
   if (!workspace.ok()) return workspace.status();
   std::vector<std::int32_t> ids;
   for (int i = 0; i < kPrompt; ++i) ids.push_back(static_cast<std::int32_t>(i * 7 % p.vocab));
-  KvCache kv({p.layers, p.kv_heads, p.head_dim, DType::kF32}, p.max_positions);
+  KvCache kv({p.layers, p.kv_heads, p.head_dim, (*model)->plan().kv_dtype}, p.max_positions);
   for (int i = 0; i < count; ++i) {
     if (prefill) kv.Rewind(0);
     const SequenceInput input{.kv = &kv,

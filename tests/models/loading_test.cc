@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "base/status.h"
+#include "forwarding_source.h"
 #include "made_checkpoint.h"
 #include "reference_model.h"
 
@@ -168,15 +169,10 @@ TEST(Crc, AFlippedBitOfAWeightIsFound) {
 }
 
 // A slow disk, which counts the reads that begin after a cancel.
-class SlowSource final : public ByteSource {
+class SlowSource final : public ForwardingSource {
  public:
   SlowSource(std::unique_ptr<ByteSource> inner, const Monitor& monitor)
-      : inner_(std::move(inner)), monitor_(monitor) {}
-  std::string name() const override { return inner_->name(); }
-  absl::StatusOr<std::vector<std::string>> List() const override { return inner_->List(); }
-  absl::StatusOr<std::uint64_t> Size(std::string_view file) const override {
-    return inner_->Size(file);
-  }
+      : ForwardingSource(std::move(inner)), monitor_(monitor) {}
   absl::Status Read(std::string_view file, std::uint64_t offset,
                     std::span<std::uint8_t> out) const override {
     if (armed) {
@@ -185,14 +181,13 @@ class SlowSource final : public ByteSource {
       if (out.size() > std::size_t{1} << 20) ++large;
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
-    return inner_->Read(file, offset, out);
+    return ForwardingSource::Read(file, offset, out);
   }
 
   mutable std::atomic<int> reads{0}, after_cancel{0}, large{0};
   bool armed = false;
 
  private:
-  std::unique_ptr<ByteSource> inner_;
   const Monitor& monitor_;
 };
 

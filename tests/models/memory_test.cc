@@ -16,8 +16,9 @@ constexpr std::int64_t kHidden = 2048, kLayers = 5, kVocab = 16384;
 struct Tensor {
   std::string name;
   std::vector<std::int64_t> shape;
-  std::uint64_t values = 1;  // all of them zero
+  std::uint64_t values = 1;  // all of them zero, but for what `contents` says
   std::string dtype = "F16";
+  std::string contents{};
   std::uint64_t bytes() const { return values * (dtype == "F16" ? 2 : 4); }
 };
 
@@ -46,8 +47,8 @@ std::vector<Tensor> MossTensors() {
   return tensors;
 }
 
-// The same with the layers' matrices in groups of 128 inputs.
-std::vector<Tensor> GptqMossTensors(std::int64_t bits) {
+// The same with the layers' matrices in groups of 128 inputs; `ordered`: the groups take turns.
+std::vector<Tensor> GptqMossTensors(std::int64_t bits, bool ordered) {
   std::vector<Tensor> tensors;
   const auto add = [&](const std::string& name, std::int64_t rows, std::int64_t cols,
                        const std::string& dtype) {
@@ -67,6 +68,14 @@ std::vector<Tensor> GptqMossTensors(std::int64_t bits) {
     add(base + ".qweight", inputs * bits / 32, outputs, "I32");
     add(base + ".qzeros", inputs / 128, outputs * bits / 32, "I32");
     add(base + ".scales", inputs / 128, outputs, "F16");
+    if (!ordered) continue;
+    tensors.push_back({.name = base + ".g_idx",
+                       .shape = {inputs},
+                       .values = static_cast<std::uint64_t>(inputs),
+                       .dtype = "I32"});
+    for (std::int64_t i = 0; i < inputs; ++i) {
+      tensors.back().contents += testing::U32(static_cast<std::uint64_t>(i % (inputs / 128)));
+    }
   }
   return tensors;
 }
@@ -103,7 +112,10 @@ void WriteSafetensors(const std::string& directory, const std::vector<Tensor>& t
   }
   SparseFile file(directory + "/model.safetensors");
   file.Write(testing::Safetensors(header.dump(), ""));
-  file.Skip(offset);
+  for (const Tensor& t : tensors) {
+    file.Write(t.contents);
+    file.Skip(t.bytes() - t.contents.size());
+  }
   file.Close();
 }
 
@@ -172,7 +184,8 @@ std::uint64_t StatusKilobytes(const std::string& key) {
 class MemoryTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    for (const std::string kind : {"safetensors", "torch", "gptq4", "gptq2"}) {
+    for (const std::string kind :
+         {"safetensors", "torch", "gptq2", "gptq4", "gptq8", "gptq4-order", "gptq8-order"}) {
       std::filesystem::create_directories(Directory(kind));
       std::ofstream(Directory(kind) + "/config.json")
           << Json{{"model_type", "moss"},       {"n_embd", kHidden},
@@ -183,8 +196,13 @@ class MemoryTest : public ::testing::Test {
                  .dump();
     }
     WriteSafetensors(Directory("safetensors"), MossTensors());
-    WriteSafetensors(Directory("gptq4"), GptqMossTensors(4));
-    WriteSafetensors(Directory("gptq2"), GptqMossTensors(2));
+    for (const int bits : {2, 4, 8}) {
+      WriteSafetensors(Directory("gptq" + std::to_string(bits)), GptqMossTensors(bits, false));
+    }
+    for (const int bits : {4, 8}) {
+      WriteSafetensors(Directory("gptq" + std::to_string(bits) + "-order"),
+                       GptqMossTensors(bits, true));
+    }
     WriteTorchFile(Directory("torch"));
   }
   void TearDown() override { std::filesystem::remove_all(root_); }
@@ -210,7 +228,12 @@ TEST_F(MemoryTest, LoadingPeaksAtPackedWeightsAndSlabs) {
                                                    {"safetensors", "int4-g32-asym", 2, 170},
                                                    {"gptq4", "auto", 1, 170},
                                                    {"gptq4", "auto", 2, 170},
-                                                   {"gptq2", "auto", 2, 170}}) {
+                                                   {"gptq2", "auto", 2, 170},
+                                                   {"gptq8", "auto", 1, 300},
+                                                   {"gptq8", "auto", 2, 300},
+                                                   {"gptq4-order", "auto", 1, 170},
+                                                   {"gptq4-order", "auto", 2, 170},
+                                                   {"gptq8-order", "auto", 2, 300}}) {
     const auto checkpoint = OpenCheckpoint(Directory(c.kind));
     ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
     malloc_trim(0);  // what an earlier case gave back must not serve this one unseen

@@ -128,6 +128,69 @@ TEST_F(PackedTest, MemoryIsTheWeightsAndNoneIfMapped) {
   EXPECT_TRUE(absl::IsResourceExhausted(refused)) << refused;
 }
 
+// Bytes of a file that this process has mapped.
+std::uint64_t BytesMapped(const std::string& path) {
+  std::ifstream maps("/proc/self/maps");
+  EXPECT_TRUE(maps.good());
+  const std::string end = " " + fs::canonical(path).string();
+  std::uint64_t bytes = 0;
+  for (std::string line; std::getline(maps, line);) {
+    unsigned long long from = 0, to = 0;
+    if (!line.ends_with(end)) continue;
+    EXPECT_EQ(std::sscanf(line.c_str(), "%llx-%llx ", &from, &to), 2) << line;
+    bytes += to - from;
+  }
+  return bytes;
+}
+
+TEST_F(PackedTest, TheFileIsMappedWhileTheModelLivesIfAsked) {
+  const ReferenceModel reference("moss");
+  ASSERT_TRUE(Save(reference, *reference.Load({})).ok());
+  EXPECT_EQ(BytesMapped(File()), 0u);
+  {
+    const auto read = Load({});
+    ASSERT_TRUE(read.ok()) << read.status();
+    EXPECT_EQ(BytesMapped(File()), 0u);
+  }
+  for (const bool verify : {true, false}) {
+    const auto mapped = Load({.verify_crc = verify, .mmap = true});
+    ASSERT_TRUE(mapped.ok()) << mapped.status();
+    ASSERT_GT((*mapped)->plan().need.mapped, 0u);
+    EXPECT_GE(BytesMapped(File()), (*mapped)->plan().need.mapped);
+  }
+  EXPECT_EQ(BytesMapped(File()), 0u);
+}
+
+TEST_F(PackedTest, AFlippedWeightIsFoundBeforeTheMappingIsUsed) {
+  const ReferenceModel reference("moss");
+  ASSERT_TRUE(Save(reference, *reference.Load({})).ok());
+  const auto checkpoint = OpenCheckpoint(File());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  std::fstream file(File(), std::ios::in | std::ios::out | std::ios::binary);
+  const auto flip = [&](std::uint64_t at) {
+    char byte = 0;
+    file.seekg(static_cast<std::streamoff>(at)).get(byte);
+    file.seekp(static_cast<std::streamoff>(at)).put(static_cast<char>(byte ^ 0x10)).flush();
+    ASSERT_TRUE(file.good());
+  };
+  for (const PackedPart part : {PackedPart::kWeights, PackedPart::kEmbedding}) {
+    const PackedSection& section = (*checkpoint)->packed()->section(part);
+    ASSERT_GT(section.bytes, 0u);
+    for (const std::uint64_t at : {std::uint64_t{0}, section.bytes / 2, section.bytes - 1}) {
+      flip(section.offset + at);
+      const absl::Status refused = Load({.mmap = true}).status();
+      EXPECT_TRUE(absl::IsDataLoss(refused)) << refused;
+      for (const std::string& want : {File(), std::string("checksum")}) {
+        EXPECT_NE(refused.message().find(want), absl::string_view::npos) << refused;
+      }
+      // Without the sums the caller takes what there is.
+      EXPECT_TRUE(Load({.verify_crc = false, .mmap = true}).ok());
+      flip(section.offset + at);
+    }
+  }
+  EXPECT_TRUE(Load({.mmap = true}).ok());
+}
+
 TEST_F(PackedTest, AnotherWishIsAnError) {
   const ReferenceModel reference("moss");
   const auto source = reference.Load({.dtype = "int8"});
@@ -167,6 +230,30 @@ TEST_F(PackedTest, PackedAgainIsTheSameFile) {
   const absl::Status status = SavePacked(**model, **files, File(), {.made_by = "a test"}, nullptr);
   ASSERT_TRUE(status.ok()) << status;
   EXPECT_TRUE(ReadFileOrDie(File()) == first);
+}
+
+// All that a folder holds but weights, and what says which file they are in.
+TEST_F(PackedTest, SmallFilesTravel) {
+  const std::string folder = std::string(MOSSRT_SOURCE_DIR) + "/examples/tiny-moss/model";
+  const auto checkpoint = OpenCheckpoint(folder);
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  const auto model = Model::Load(**checkpoint, {.threads = 2}, nullptr);
+  ASSERT_TRUE(model.ok()) << model.status();
+  const absl::Status saved = SavePacked(**model, (*checkpoint)->source(), File(), {}, nullptr);
+  ASSERT_TRUE(saved.ok()) << saved;
+  const auto files = OpenModelFiles(File());
+  ASSERT_TRUE(files.ok()) << files.status();
+  std::size_t travelled = 0;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename();
+    if (name.ends_with(".bin") || name.ends_with(".bin.index.json")) continue;
+    const auto text = ReadAll(**files, name, UINT64_MAX);
+    ASSERT_TRUE(text.ok()) << text.status();
+    EXPECT_TRUE(*text == ReadFileOrDie(entry.path())) << name;
+    ++travelled;
+  }
+  EXPECT_EQ((*files)->List()->size(), travelled);
+  EXPECT_GE(travelled, 8u);
 }
 
 TEST_F(PackedTest, RefusesWhatItCannotWrite) {

@@ -8,6 +8,7 @@ import importlib.util
 import json
 import logging
 import re
+import shutil
 import signal
 import threading
 import time
@@ -74,6 +75,47 @@ def test_both_languages_and_a_second_turn() -> None:
         assert [turn["human"] for turn in info["turns"]] == ["请问12乘以34等于几？", "你好！"]
         assert info["meta"]["source"] == "meta_instruction.txt"
         assert "SHA-256" in info["meta"]["notes"][0]
+
+
+def first_turn(path: Path) -> tuple[Any, list[int]]:
+    """What a conversation with the checkpoint says of its meta instruction, and the ids of a turn."""
+    model = mossrt.Model.from_pretrained(path, dtype="float32")
+    with Conversation(model, do_sample=False, max_new_tokens=1) as conversation:
+        conversation.send("Hello!")
+        return conversation.info["meta"], [int(i) for i in conversation.ids]
+
+
+def test_a_packed_file_has_its_meta_instruction(tmp_path: Path) -> None:
+    meta, ids = first_turn(TRAINED)
+    assert meta["source"] == "meta_instruction.txt"
+    packed = tmp_path / "packed" / "tiny.mossrt"
+    packed.parent.mkdir()
+    mossrt.Model.from_pretrained(TRAINED, dtype="float32").save_packed(packed)
+    assert first_turn(packed) == (meta, ids)
+    # A tokenizer alone says the same, and what lies beside the file does not count.
+    turns = [{"Human": "Hello!"}]
+    expected = render(mossrt.Tokenizer.from_pretrained(TRAINED), "moss", turns)
+    (packed.parent / "meta_instruction.txt").write_text("Another.\nCapabilities\n")
+    assert first_turn(packed) == (meta, ids)
+    tokenizer = mossrt.Tokenizer.from_pretrained(packed)
+    model = mossrt.Model.from_pretrained(packed)
+    for path in packed.parent.iterdir():
+        path.unlink()
+    assert np.array_equal(render(tokenizer, "moss", turns), expected)
+    with Conversation(model) as conversation:
+        assert conversation.info["meta"] == meta
+
+
+def test_a_packed_file_without_a_meta_instruction_takes_the_one_beside_it(tmp_path: Path) -> None:
+    """As those that were written before it travelled along."""
+    source = tmp_path / "source"
+    meta_file = "meta_instruction.txt"
+    shutil.copytree(TRAINED, source, ignore=shutil.ignore_patterns(meta_file))
+    packed = tmp_path / "tiny.mossrt"
+    mossrt.Model.from_pretrained(source, dtype="float32").save_packed(packed)
+    assert first_turn(packed)[0]["source"] == "own words"
+    shutil.copy(TRAINED / meta_file, tmp_path)
+    assert first_turn(packed) == first_turn(TRAINED)
 
 
 def evaluate_script() -> Any:

@@ -130,8 +130,10 @@ struct RenderedTurns {
 absl::StatusOr<RenderedTurns> RenderTurns(const Tokenizer& tokenizer, const ChatOptions& options,
                                           std::string_view turns_json);
 
-// meta_instruction.txt of a checkpoint directory, or beside a checkpoint that is one file; nothing
-// if there is none.
+// meta_instruction.txt of a checkpoint's small files (OpenModelFiles); nothing if there is none.
+absl::StatusOr<std::optional<std::string>> ReadMetaFile(const ByteSource& files);
+// By path: of a checkpoint directory, or beside a checkpoint that is one file. What a packed file
+// holds itself comes first, and is read as above.
 absl::StatusOr<std::optional<std::string>> ReadMetaFile(const std::string& checkpoint);
 
 }  // namespace mossrt::runtime

@@ -79,6 +79,7 @@ class Tokenizer {
 // tokenizer.model. kNotFound lists what was looked for.
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const ByteSource& source,
                                                          const TokenizerOptions& options);
+// Of a directory; a packed file's tokenizer is in what OpenModelFiles gives.
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& directory,
                                                          const TokenizerOptions& options);
 
