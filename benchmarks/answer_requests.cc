@@ -45,6 +45,7 @@ KvShape CacheShape(const Model& model) {
   return {p.layers, p.kv_heads, p.head_dim, model.plan().kv_dtype};
 }
 
+// Sequences that grow by the same tokens.
 class Sequences {
  public:
   Sequences(const Model& model, int count) : model_(model) {
@@ -119,8 +120,7 @@ absl::StatusOr<double> Answer(const Model& model, const char* request) {
     return Decode(model, first, second);
   return absl::InvalidArgumentError(
       "a request must be 'prefill N', 'decode N', 'answer P N' or 'batch B N' with numbers from 1 "
-      "to "
-      "4096 (B to 512), found '" +
+      "to 4096 (B to 512), found '" +
       std::string(request) + "'");
 }
 

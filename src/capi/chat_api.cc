@@ -9,6 +9,7 @@
 #include "capi/memory.h"
 #include "capi/option_values.h"
 #include "capi/session_calls.h"
+#include "capi/tokenizer_state.h"
 #include "mossrt/mossrt.h"
 
 namespace mossrt::capi {
@@ -19,7 +20,9 @@ absl::StatusOr<runtime::ChatOptions> FullChatOptions(const mossrt_tokenizer& t,
   if (options.meta || options.meta_file) return options;
   MOSSRT_ASSIGN_OR_RETURN(options.meta_file, t.state->packed_meta);
   if (!options.meta_file && !t.state->path.empty()) {
-    MOSSRT_ASSIGN_OR_RETURN(options.meta_file, runtime::ReadMetaFile(t.state->path));
+    auto file = runtime::ReadMetaFile(t.state->path);
+    if (!file.ok()) return BlameFile(file.status());
+    options.meta_file = *std::move(file);
   }
   return options;
 }

@@ -48,8 +48,9 @@ absl::StatusOr<std::shared_ptr<TokenizerState>> LoadTokenizerState(
 void SetOrigin(const std::string& path, const runtime::ByteSource& files, TokenizerState* state) {
   state->path = std::filesystem::absolute(path).string();
   std::error_code error;
-  if (!std::filesystem::is_directory(path, error))
-    state->packed_meta = runtime::ReadMetaFile(files);
+  if (std::filesystem::is_directory(path, error)) return;
+  state->packed_meta = runtime::ReadMetaFile(files);
+  if (!state->packed_meta.ok()) state->packed_meta = BlameFile(state->packed_meta.status());
 }
 
 absl::Status KnownFlags(std::uint32_t flags, std::uint32_t known) {

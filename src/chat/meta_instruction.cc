@@ -141,10 +141,9 @@ absl::StatusOr<MetaInstruction> ComposeMeta(const Profile& profile, const MetaRe
       meta.text = kOwnHead;
       meta.source = "own words";
       meta.notes.push_back(
-          Cat("no ", kMetaFile,
-              " lies beside the checkpoint: a meta instruction in mossrt's own words "
-              "was used, which MOSS was not trained with; put OpenMOSS/MOSS's file there, or give "
-              "one"));
+          Cat("the checkpoint has no ", kMetaFile,
+              ": a meta instruction in mossrt's own words was used, which MOSS was not trained "
+              "with; put OpenMOSS/MOSS's file into its directory, or give one"));
     }
     MOSSRT_ASSIGN_OR_RETURN(const std::string lines, SwitchLines(profile, request, &meta.notes));
     meta.text += profile.capabilities + lines;

@@ -11,7 +11,7 @@ namespace mossrt::runtime {
 // smaller chunks would only make it slower.
 class ChunkPolicy {
  public:
-  static constexpr std::int64_t kMaxRows = 512, kMinRows = 8;
+  static constexpr std::int64_t kMostFixedRows = 512, kMinRows = 8;
 
   // `fixed` rows, or 0 to adapt. `layer_parameters`: of one layer, for the first guess.
   ChunkPolicy(std::int64_t fixed, std::int64_t layer_parameters);

@@ -195,9 +195,9 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Create(const Model& model,
     return absl::InvalidArgumentError(Cat("context must be from 1 to the model's ", p.max_positions,
                                           " positions (0: all), found ", options.context));
   }
-  if (options.prefill_chunk < 0 || options.prefill_chunk > ChunkPolicy::kMaxRows) {
+  if (options.prefill_chunk < 0 || options.prefill_chunk > ChunkPolicy::kMostFixedRows) {
     return absl::InvalidArgumentError(Cat("prefill_chunk must be from 0 (adaptive) to ",
-                                          ChunkPolicy::kMaxRows, ", found ",
+                                          ChunkPolicy::kMostFixedRows, ", found ",
                                           options.prefill_chunk));
   }
   auto impl = std::make_unique<Impl>(model, options);

@@ -8,7 +8,9 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <string_view>
 #include <thread>
+#include <vector>
 
 #include "backends/native/integer_weight.h"
 #include "backends/native/packed_weight.h"

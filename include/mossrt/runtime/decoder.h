@@ -97,8 +97,9 @@ struct ForwardOptions {
 
 class Model;
 
-// Rows of one Forward while a prompt is read: reading the weights is no longer felt, and more rows
-// leave the caches between the products of a layer (docs/performance.md).
+// Most rows of one Forward while a prompt is read, unless asked otherwise: reading the weights is
+// no longer felt, and more rows leave the caches between the products of a layer
+// (docs/performance.md).
 inline constexpr std::int64_t kPromptRows = 256;
 
 // Buffers of Forward for up to max_rows tokens in one call (all sequences together); nothing is

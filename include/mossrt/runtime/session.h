@@ -22,8 +22,9 @@ namespace mossrt::runtime {
 struct SessionOptions {
   std::optional<DType> kv_dtype = {};  // kF32, kBF16 or kI8; none: ModelPlan::kv_dtype
   std::int64_t context = 0;            // tokens; 0: the model's max_positions
-  std::int64_t prefill_chunk =
-      0;  // tokens per Forward; 0: adapts so that a cancel is seen within 100 ms
+  // Tokens per Forward; 0: at most kPromptRows, fewer where a cancel would not be seen within 100
+  // ms.
+  std::int64_t prefill_chunk = 0;
 };
 
 enum class WantLogits : std::uint8_t { kNone, kLast, kAll };

@@ -115,7 +115,7 @@ template <class Format, int P, int R>
     StepLine<Format, P, R>(line, w_panel_bytes, x, x_rows, Format::kLineX, sum);
     line += 64;
     x += Format::kLineX * x_rows;
-    // Unseen as well, or it keeps their first values to compute the last ones from.
+    // Hidden from the optimiser, or it keeps their first values to compute the last ones from.
     if (Format::kLineX > 1) __asm__("" : "+r"(line), "+r"(x));
   }
   if constexpr (Format::kLineK > 1) {
