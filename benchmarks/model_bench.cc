@@ -312,6 +312,7 @@ int main(int argc, char** argv) {
   Arguments a;
   if (const int code = Read(argc, argv, &a); code != 0) return code;
   if (a.requests) return mossrt::bench::RunRequests(argv[1], a.load);
+  if (a.prefill == 0) return Wrong("--prefill needs 1 or more: what follows reads its tokens");
   return mossrt::bench::Run(argv[1], a.load, a.kv, a.rounds, a.prefill, a.decode, a.batch,
                             a.context);
 }

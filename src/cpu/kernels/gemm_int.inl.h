@@ -9,8 +9,7 @@
 
 namespace mossrt::cpu::MOSSRT_ISA {
 
-// So few rows wait for memory whatever they do, and bytes come faster from one place: m = 2 and
-// m = 4 at 23 GB/s instead of 18.
+// So few rows wait for memory whatever they do, and bytes come faster from one place.
 inline constexpr int kSequentialRows = 4;
 
 // kOwn: few rows, so that the weights come from memory just now: the tile calls its own, a few
