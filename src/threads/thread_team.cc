@@ -31,6 +31,9 @@ constexpr std::chrono::nanoseconds kSpin = std::chrono::microseconds(50);
 // With more threads than processors somebody else needs the processor that a spinner holds.
 constexpr std::chrono::nanoseconds kOversubscribedSpin = std::chrono::microseconds(1);
 
+// How long the caller waits for the others before it takes over what they have not begun.
+constexpr std::chrono::nanoseconds kPatience = std::chrono::microseconds(1);
+
 // Counts forks up to this process: state made under another number belongs to the parent.
 std::atomic<std::uint32_t> fork_count{0};
 
@@ -115,17 +118,15 @@ class Crew {
       for (int t = 0; t < size_; ++t) body(context, t, size_);
       return;
     }
-    body_ = body;
-    context_ = context;
-    pending_.store(static_cast<std::uint32_t>(size_ - 1), std::memory_order_relaxed);
-    Announce();
+    news_.body = body;
+    news_.context = context;
+    const std::uint32_t region = Announce();
     body(context, 0, size_);
-    TakeShares(1, region_.load(std::memory_order_relaxed));
-    WaitForWorkers();
+    WaitForShares(region);
   }
 
   void Stop() {
-    stop_.store(true, std::memory_order_relaxed);
+    news_.stop.store(true, std::memory_order_relaxed);
     Announce();
     for (const pthread_t worker : workers_) ::pthread_join(worker, nullptr);
     workers_.clear();
@@ -161,11 +162,19 @@ class Crew {
 
   // Store before load on both sides (sequentially consistent): either the worker sees the new
   // region, or we see that it sleeps. More workers than processors would only take turns.
-  void Announce() {
-    region_.fetch_add(1, std::memory_order_seq_cst);
-    if (sleepers_.load(std::memory_order_seq_cst) == 0) return;
-    const bool all = stop_.load(std::memory_order_relaxed);
-    FutexWake(&region_, all ? INT_MAX : processors_);
+  // Says which region it is.
+  std::uint32_t Announce() {
+    const std::uint32_t region = 1 + news_.region.fetch_add(1, std::memory_order_seq_cst);
+    if (sleepers_.load(std::memory_order_seq_cst) != 0) {
+      const bool all = news_.stop.load(std::memory_order_relaxed);
+      FutexWake(&news_.region, all ? INT_MAX : processors_);
+    }
+    return region;
+  }
+
+  // What done_ counts when all shares but the caller's are done, of this region and those before.
+  std::uint32_t DoneAfter(std::uint32_t region) const {
+    return region * static_cast<std::uint32_t>(size_ - 1);
   }
 
   // The share of a thread that has not come yet is taken over by another: one that the system does
@@ -175,28 +184,35 @@ class Crew {
     std::uint32_t done = 0;
     for (int i = 0; i < size_ - 1; ++i) {  // share 0 is the caller's
       const int t = 1 + (first - 1 + i) % (size_ - 1);
+      std::atomic<std::uint32_t>& claim = claims_[static_cast<std::size_t>(t)].region;
       std::uint32_t before = region - 1;
-      if (!claims_[static_cast<std::size_t>(t)].region.compare_exchange_strong(
-              before, region, std::memory_order_acq_rel, std::memory_order_relaxed)) {
+      if (claim.load(std::memory_order_relaxed) != before ||
+          !claim.compare_exchange_strong(before, region, std::memory_order_acq_rel,
+                                         std::memory_order_relaxed)) {
         continue;
       }
-      body_(context_, t, size_);
+      news_.body(news_.context, t, size_);
       ++done;
     }
-    if (done > 0 && pending_.fetch_sub(done, std::memory_order_seq_cst) == done &&
+    if (done > 0 && done_.fetch_add(done, std::memory_order_seq_cst) + done == DoneAfter(region) &&
         caller_sleeps_.load(std::memory_order_seq_cst)) {
-      FutexWake(&pending_, 1);
+      FutexWake(&done_, 1);
     }
   }
 
-  void WaitForWorkers() {
-    const auto done = [this] { return pending_.load(std::memory_order_acquire) == 0; };
+  // The caller looks at the claims only if the workers are late: each look takes their lines away
+  // from them.
+  void WaitForShares(std::uint32_t region) {
+    const std::uint32_t all = DoneAfter(region);
+    const auto done = [&] { return done_.load(std::memory_order_acquire) == all; };
+    if (SpinUntil(done, kPatience)) return;
+    TakeShares(1, region);
     if (SpinUntil(done, spin_)) return;
     caller_sleeps_.store(true, std::memory_order_seq_cst);
     while (true) {
-      const std::uint32_t left = pending_.load(std::memory_order_seq_cst);
-      if (left == 0) break;
-      FutexWait(&pending_, left);
+      const std::uint32_t now = done_.load(std::memory_order_seq_cst);
+      if (now == all) break;
+      FutexWait(&done_, now);
     }
     caller_sleeps_.store(false, std::memory_order_relaxed);
   }
@@ -209,28 +225,32 @@ class Crew {
     std::uint32_t seen = 0;
     while (true) {
       WaitForRegion(seen);
-      seen = region_.load(std::memory_order_acquire);  // regions that went by are done
-      if (stop_.load(std::memory_order_relaxed)) return;
+      seen = news_.region.load(std::memory_order_acquire);  // regions that went by are done
+      if (news_.stop.load(std::memory_order_relaxed)) return;
       TakeShares(thread, seen);
     }
   }
 
   void WaitForRegion(std::uint32_t seen) {
-    const auto news = [&] { return region_.load(std::memory_order_acquire) != seen; };
+    const auto news = [&] { return news_.region.load(std::memory_order_acquire) != seen; };
     if (SpinUntil(news, spin_)) return;
     sleepers_.fetch_add(1, std::memory_order_seq_cst);
-    while (region_.load(std::memory_order_seq_cst) == seen) FutexWait(&region_, seen);
+    while (news_.region.load(std::memory_order_seq_cst) == seen) FutexWait(&news_.region, seen);
     sleepers_.fetch_sub(1, std::memory_order_relaxed);
   }
 
-  // Lines of their own: workers poll region_ while others count pending_ down.
-  alignas(64) std::atomic<std::uint32_t> region_{0};
-  alignas(64) std::atomic<std::uint32_t> pending_{0};
+  // The line that workers poll, with all that they need next: a line takes 100 to 200 ns from one
+  // core complex to another, and a layer of a small model 40 us.
+  struct alignas(64) News {
+    std::atomic<std::uint32_t> region{0};
+    std::atomic<bool> stop{false};
+    ThreadTeam::Body body = nullptr;
+    void* context = nullptr;
+  };
+  News news_;
+  alignas(64) std::atomic<std::uint32_t> done_{0};  // shares of all regions; the caller polls it
   alignas(64) std::atomic<std::uint32_t> sleepers_{0};
   std::atomic<bool> caller_sleeps_{false};
-  std::atomic<bool> stop_{false};
-  ThreadTeam::Body body_ = nullptr;
-  void* context_ = nullptr;
   const std::uint32_t forks_;
   const int size_;
   const int processors_;
