@@ -41,6 +41,7 @@ void ApplyEpilogue(const cpu::KernelTable& kernels, const Epilogue& epilogue, Ma
         kernels.relu(row, n);
         break;
     }
+    if (epilogue.times.data != nullptr) kernels.multiply(epilogue.times.Row(i) + first, n, row);
   }
 }
 

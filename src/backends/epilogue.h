@@ -1,4 +1,5 @@
-// Epilogues on a block of columns, for every backend: bias, then activation, each rounded once.
+// Epilogues on a block of columns, for every backend: bias, then activation, then the factors,
+// each rounded once.
 #pragma once
 
 #include "mossrt/runtime/gemm_backend.h"

@@ -44,21 +44,13 @@ class MlpOf {
     } else {
       x = ws.norm;
     }
-    MOSSRT_RETURN_IF_ERROR(
-        products->Add(x, w_.mlp_up, ws.up, gated_ ? Activation::kNone : p.activation));
-    return gated_ ? products->Add(x, w_.mlp_gate, ws.gate, p.activation) : absl::OkStatus();
+    if (!gated_) return products->Add(x, w_.mlp_up, ws.up, {.activation = p.activation});
+    MOSSRT_RETURN_IF_ERROR(products->Add(x, w_.mlp_gate, ws.gate, {.activation = p.activation}));
+    return products->Add(x, w_.mlp_up, ws.up, {.times = pass_.Rows(ws.gate)});
   }
   absl::Status AddDown(Products* products) const {
     const Workspace::Impl& ws = pass_.ws;
-    if (gated_) {
-      MOSSRT_RETURN_IF_ERROR(products->Make(HookPoint::kMlpAct, layer_, ws.up, w_.mlp_down,
-                                            [&](std::int64_t first, std::int64_t end) {
-                                              Multiply(ws.gate.Rows(first, end - first),
-                                                       ws.up.Rows(first, end - first));
-                                            }));
-    } else {
-      MOSSRT_RETURN_IF_ERROR(pass_.CallHooks(HookPoint::kMlpAct, layer_, pass_.Rows(ws.up)));
-    }
+    MOSSRT_RETURN_IF_ERROR(pass_.CallHooks(HookPoint::kMlpAct, layer_, pass_.Rows(ws.up)));
     return products->Add(ws.up, w_.mlp_down, ws.down);
   }
 

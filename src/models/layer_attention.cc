@@ -43,24 +43,55 @@ void Rotate(const Pass& pass, bool queries, bool keys, std::int64_t first, std::
   }
 }
 
-// Rows of one sequence are successive positions of its cache.
+// Rows [first, end), successive positions of the cache of one sequence.
+void StoreHead(const Pass& pass, int layer, std::int64_t head, std::int64_t first,
+               std::int64_t end) {
+  const std::int64_t head_dim = pass.model.params().head_dim;
+  const RowPlace& start = pass.ws.places[static_cast<std::size_t>(first)];
+  KvCache& kv = *pass.inputs[static_cast<std::size_t>(start.sequence)].kv;
+  const auto of_head = [&](const Matrix& all) {
+    return all.Rows(first, end - first).Cols(head * head_dim, head_dim);
+  };
+  kv.StoreKeys(start.position, layer, head, of_head(pass.ws.k));
+  kv.StoreValues(start.position, layer, head, of_head(pass.ws.v));
+}
+
 void Store(const Pass& pass, int layer, std::int64_t first, std::int64_t end) {
-  const HyperParams& p = pass.model.params();
-  const Workspace::Impl& ws = pass.ws;
-  const auto place = [&ws](std::int64_t row) { return ws.places[static_cast<std::size_t>(row)]; };
+  const auto sequence = [&](std::int64_t row) {
+    return pass.ws.places[static_cast<std::size_t>(row)].sequence;
+  };
   for (std::int64_t last = first; first < end; first = last) {
-    const RowPlace& start = place(first);
-    while (last < end && place(last).sequence == start.sequence) ++last;
-    KvCache& kv = *pass.inputs[static_cast<std::size_t>(start.sequence)].kv;
-    for (std::int64_t head = 0; head < p.kv_heads; ++head) {
-      const auto of_head = [&](const Matrix& all) {
-        return all.Rows(first, last - first).Cols(head * p.head_dim, p.head_dim);
-      };
-      kv.StoreKeys(start.position, layer, head, of_head(ws.k));
-      kv.StoreValues(start.position, layer, head, of_head(ws.v));
+    while (last < end && sequence(last) == sequence(first)) ++last;
+    for (std::int64_t head = 0; head < pass.model.params().kv_heads; ++head) {
+      StoreHead(pass, layer, head, first, last);
     }
   }
 }
+
+class DecodedTokens final : public NewestTokens {
+ public:
+  DecodedTokens(const Pass& pass, int layer) : pass_(pass), layer_(layer) {}
+
+  void RotateQueries(std::int64_t row, std::int64_t, float* queries) const override {
+    const HyperParams& p = pass_.model.params();
+    Apply(row, p.heads / p.kv_heads, queries);
+  }
+  void Store(std::int64_t row, std::int64_t head) const override {
+    Apply(row, 1, pass_.ws.k.Row(row) + head * pass_.model.params().head_dim);
+    StoreHead(pass_, layer_, head, row, row + 1);
+  }
+
+ private:
+  void Apply(std::int64_t row, std::int64_t heads, float* x) const {
+    const HyperParams& p = pass_.model.params();
+    if (p.rotary_dim == 0) return;
+    pass_.model.rope.Apply(pass_.ws.places[static_cast<std::size_t>(row)].position, heads,
+                           p.head_dim, x);
+  }
+
+  const Pass& pass_;
+  int layer_;
+};
 
 }  // namespace
 
@@ -76,7 +107,7 @@ void RotateAndStoreKeys(const Pass& pass, int layer) {
   });
 }
 
-void Attend(const Pass& pass, int layer) {
+void Attend(const Pass& pass, int layer, const NewestTokens* newest) {
   const HyperParams& p = pass.model.params();
   Workspace::Impl& ws = pass.ws;
   const AttentionShape shape{.heads = p.heads,
@@ -86,7 +117,7 @@ void Attend(const Pass& pass, int layer) {
                              .kv_dtype = pass.inputs[0].kv->shape().dtype,
                              .scale = 1.0f / __builtin_sqrtf(static_cast<float>(p.head_dim))};
   Attention(shape, layer, ws.sequences, pass.Rows(ws.q), pass.Rows(ws.attn),
-            ws.attention_scratch.data(), *pass.model.team);
+            ws.attention_scratch.data(), *pass.model.team, newest);
 }
 
 absl::Status RunAttention(const Pass& pass, int layer) {
@@ -95,6 +126,11 @@ absl::Status RunAttention(const Pass& pass, int layer) {
   MOSSRT_RETURN_IF_ERROR(pass.CallHooks(HookPoint::kV, layer, pass.Rows(ws.v)));
   const bool queries = pass.Hooked(HookPoint::kQ, layer), keys = pass.Hooked(HookPoint::kK, layer);
   const bool apart = queries || keys;
+  if (!apart && pass.rows == static_cast<std::int64_t>(ws.sequences.size())) {
+    const DecodedTokens newest(pass, layer);
+    Attend(pass, layer, &newest);
+    return pass.CallHooks(HookPoint::kAttnOut, layer, pass.Rows(ws.attn));
+  }
   ForRows(pass.rows, team, [&](std::int64_t first, std::int64_t end) {
     Rotate(pass, true, true, first, end);
     if (!apart) Store(pass, layer, first, end);

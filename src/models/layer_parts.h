@@ -13,14 +13,12 @@ namespace mossrt::runtime {
 class Products {
  public:
   explicit Products(const Pass& pass) : pass_(pass) { pass_.ws.calls.clear(); }
-  absl::Status Add(Matrix x, const Linear& linear, Matrix y,
-                   Activation activation = Activation::kNone) {
+  // The bias of `epilogue` is that of `linear`.
+  absl::Status Add(Matrix x, const Linear& linear, Matrix y, Epilogue epilogue = {}) {
     MOSSRT_ASSIGN_OR_RETURN(const PreparedInput* input, Prepared(x, linear));
+    epilogue.bias = linear.bias_or_null();
     pass_.ws.calls.push_back(
-        {.x = input,
-         .w = linear.weight.get(),
-         .y = pass_.Rows(y),
-         .epilogue = {.bias = linear.bias_or_null(), .activation = activation}});
+        {.x = input, .w = linear.weight.get(), .y = pass_.Rows(y), .epilogue = epilogue});
     return absl::OkStatus();
   }
   // Rows of x that `make` writes, each on the thread that then prepares it for `reader`; if hooks
@@ -66,7 +64,7 @@ void RotateQueries(const Pass& pass);
 // The same for their keys, which then go to the caches, with the values.
 void RotateAndStoreKeys(const Pass& pass, int layer);
 // From queries and the cache to ws.attn.
-void Attend(const Pass& pass, int layer);
+void Attend(const Pass& pass, int layer, const NewestTokens* newest = nullptr);
 // All three with the hooks between them.
 absl::Status RunAttention(const Pass& pass, int layer);
 

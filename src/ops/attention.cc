@@ -120,9 +120,11 @@ class CacheProducts {
 
 class Task {
  public:
-  Task(const AttentionShape& shape, std::int64_t layer, const Buffers& buffers)
+  Task(const AttentionShape& shape, std::int64_t layer, const NewestTokens* newest,
+       const Buffers& buffers)
       : shape_(shape),
         layer_(layer),
+        newest_(newest),
         b_(buffers),
         kernels_(*cpu::Kernels()),
         products_(shape),
@@ -149,6 +151,7 @@ class Task {
           q.Row(sequence_->first_row + first_ + r / group_) + (head_ * group_ + r % group_) * d;
       std::copy_n(from, d, b_.q + r * d);
     }
+    if (newest_ != nullptr) newest_->RotateQueries(sequence_->first_row, head_, b_.q);
   }
 
   // Rows of tokens that see nothing of a block come first; they are skipped, and no rows of `to`.
@@ -162,6 +165,8 @@ class Task {
         static_cast<std::size_t>(products_.key_depth(d) * kPanelRows * products_.element_bytes());
     const std::byte* keys = sequence_->keys(sequence_->cache, block, layer_, head_);
     const std::byte* values = sequence_->values(sequence_->cache, block, layer_, head_);
+    if (newest_ != nullptr && block + 1 == blocks_) newest_->Store(sequence_->first_row, head_);
+    CallValues(values, panels);
     float* weights = b_.scores + begin * n;
     products_.Multiply(b_.q + begin * d, d, m, d, keys, panel_bytes, panels, weights, n, false,
                        b_.packed, b_.gemm);
@@ -217,6 +222,20 @@ class Task {
     return std::max<std::int64_t>(0, block * shape_.block_tokens + 1 - first_count_) * group_;
   }
 
+  // Panels of values lie apart; while the keys are multiplied the beginning of each comes, from
+  // where the processor goes on by itself.
+  void CallValues(const std::byte* values, std::int64_t panels) const {
+    constexpr std::int64_t kLine = 64, kLines = 4;
+    const std::int64_t panel_bytes = shape_.block_tokens * kPanelRows * products_.element_bytes();
+    const std::int64_t bytes =
+        std::min(kLines * kLine, panels * kPanelRows * kPanelRows * products_.element_bytes());
+    for (std::int64_t panel = 0; panel < cols_ / kPanelRows; ++panel) {
+      for (std::int64_t at = 0; at < bytes; at += kLine) {
+        __builtin_prefetch(values + panel * panel_bytes + at);
+      }
+    }
+  }
+
   // All rows share the positions that the first of them sees; the rows of each token finish the
   // rest, in the same chain.
   template <typename Count>
@@ -250,6 +269,7 @@ class Task {
 
   const AttentionShape& shape_;
   std::int64_t layer_;
+  const NewestTokens* newest_;
   const Buffers& b_;
   const cpu::KernelTable& kernels_;
   CacheProducts products_;
@@ -327,13 +347,13 @@ class ByBlocks {
   }
 
   void Run(std::int64_t layer, std::span<const AttentionSequence> sequences, ConstMatrix q,
-           Matrix out, std::byte* scratch, ThreadTeam& team) const {
+           Matrix out, std::byte* scratch, ThreadTeam& team, const NewestTokens* newest) const {
     std::atomic<std::int64_t> next;
     const auto for_each = [&](std::int64_t count, auto f) {  // f(number, cursor, task)
       next.store(0, std::memory_order_relaxed);
       team.ForEachThread([&](int thread, int) {
         const Buffers buffers = BuffersOf(shape_, scratch, thread);
-        Task task(shape_, layer, buffers);
+        Task task(shape_, layer, newest, buffers);
         Cursor cursor(shape_, sequences);
         const auto take = [&] { return next.fetch_add(1, std::memory_order_relaxed); };
         for (std::int64_t number = take(); number < count; number = take()) {
@@ -381,13 +401,13 @@ std::size_t AttentionScratchBytes(const AttentionShape& shape) {
 
 void Attention(const AttentionShape& shape, std::int64_t layer,
                std::span<const AttentionSequence> sequences, ConstMatrix q, Matrix out,
-               std::byte* scratch, ThreadTeam& team) {
+               std::byte* scratch, ThreadTeam& team, const NewestTokens* newest) {
   const ByBlocks by_blocks(shape, sequences, team.size());
-  if (by_blocks.PaysOff()) return by_blocks.Run(layer, sequences, q, out, scratch, team);
+  if (by_blocks.PaysOff()) return by_blocks.Run(layer, sequences, q, out, scratch, team, newest);
   std::atomic<std::int64_t> next{0};
   team.ForEachThread([&](int thread, int) {
     const Buffers buffers = BuffersOf(shape, scratch, thread);
-    Task task(shape, layer, buffers);
+    Task task(shape, layer, newest, buffers);
     Cursor cursor(shape, sequences);
     while (cursor.Begin(next.fetch_add(1, std::memory_order_relaxed), task)) {
       task.LoadQueries(q);

@@ -29,13 +29,28 @@ struct AttentionShape {
   float scale = 1.0f;
 };
 
+// Steps of a decoded token that the threads of attention take over, each head where it is needed
+// next: without a region of their own, and into the caches of the core that goes on. Many threads
+// at once.
+class NewestTokens {
+ public:
+  // Queries of the heads that share key/value head `head`, [heads / kv_heads, head_dim], in place.
+  virtual void RotateQueries(std::int64_t row, std::int64_t head, float* queries) const = 0;
+  // Once for each row and head, before the block that it writes to is read.
+  virtual void Store(std::int64_t row, std::int64_t head) const = 0;
+
+ protected:
+  ~NewestTokens() = default;
+};
+
 std::size_t AttentionScratchBytes(const AttentionShape& shape);
 
 // out [rows, heads * head_dim] = softmax(scale * q k^T) v. Each block of the cache gives a partial
 // (max, sum, out); partials are merged in block order, so the bits of a row depend on its own
 // tokens only. `scratch` has AttentionScratchBytes for each thread of the team, 64-byte aligned.
+// With `newest`, sequences have one row each, not rotated yet and not in its cache.
 void Attention(const AttentionShape& shape, std::int64_t layer,
                std::span<const AttentionSequence> sequences, ConstMatrix q, Matrix out,
-               std::byte* scratch, ThreadTeam& team);
+               std::byte* scratch, ThreadTeam& team, const NewestTokens* newest = nullptr);
 
 }  // namespace mossrt::runtime

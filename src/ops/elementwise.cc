@@ -21,9 +21,4 @@ void Add(ConstMatrix x, Matrix y) {
   for (std::int64_t i = 0; i < x.rows; ++i) kernels.add(x.Row(i), x.cols, y.Row(i));
 }
 
-void Multiply(ConstMatrix x, Matrix y) {
-  const cpu::KernelTable& kernels = *cpu::Kernels();
-  for (std::int64_t i = 0; i < x.rows; ++i) kernels.multiply(x.Row(i), x.cols, y.Row(i));
-}
-
 }  // namespace mossrt::runtime

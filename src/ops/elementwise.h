@@ -16,7 +16,5 @@ struct NormWeights {
 void ApplyNorm(Norm kind, NormWeights weights, double epsilon, ConstMatrix x, Matrix y);
 // y += x
 void Add(ConstMatrix x, Matrix y);
-// y *= x
-void Multiply(ConstMatrix x, Matrix y);
 
 }  // namespace mossrt::runtime

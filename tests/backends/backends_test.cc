@@ -160,6 +160,74 @@ TEST_P(BackendTest, ProductsAreNearDouble) {
   }
 }
 
+// y of a matrix multiplied, in its epilogue, by that of the matrix before it.
+TEST_P(BackendTest, FactorsAreRoundedAsIfTheyCameAfter) {
+  auto backend = *CreateBackend(GetParam());
+  struct GateAndUp {
+    std::int64_t m, n, k;
+    const char *gate, *up;
+  };
+  for (const auto& [m, n, k, gate_format, up_format] :
+       {GateAndUp{1, 33, 70, "float32", "float32"}, GateAndUp{1, 2100, 64, "int8", "int4"},
+        GateAndUp{1, 4096, 512, "int4", "bfloat16"}, GateAndUp{7, 200, 64, "bfloat16", "float16"},
+        GateAndUp{40, 1500, 96, "int4", "int8"}}) {
+    for (const int threads : {1, 2, 3}) {
+      SCOPED_TRACE(testing::Message() << m << " x " << k << " x " << n << ", " << gate_format
+                                      << ", " << up_format << ", " << threads << " threads");
+      auto team = *CreateThreadTeam(threads);
+      const std::int64_t stride = (n + 15) / 16 * 16;
+      const std::vector<float> x = Inputs(m * k);
+      const MemorySource sources[] = {{n, k, DType::kF32, 21}, {n, k, DType::kF32, 22}};
+      std::vector<std::unique_ptr<MemoryArena>> arenas;
+      std::vector<std::unique_ptr<PackedWeight>> weights;
+      std::vector<std::unique_ptr<PreparedInput>> inputs;
+      for (const MemorySource& source : sources) {
+        const WeightFormat held =
+            backend->HeldAs(source, *ParseWeightFormat(weights.empty() ? gate_format : up_format));
+        arenas.push_back(std::make_unique<MemoryArena>(backend->PackedBytes(source, held) + 4096));
+        auto packed =
+            backend->Pack({.source = &source, .format = held, .arena = arenas.back().get()}, *team);
+        ASSERT_TRUE(packed.ok()) << packed.status();
+        weights.push_back(*std::move(packed));
+      }
+      for (const auto& weight : weights) {
+        inputs.push_back(backend->CreatePrepared(m, k));
+        ASSERT_TRUE(backend
+                        ->Prepare(ConstMatrix(x.data(), m, k), backend->InputKind(*weight),
+                                  inputs.back().get(), *team)
+                        .ok());
+      }
+      std::vector<float> y[2];
+      const auto call = [&](std::size_t i, const Epilogue& epilogue) {
+        y[i].assign(static_cast<std::size_t>(m * stride), -77.0f);
+        return GemmCall{.x = inputs[i].get(),
+                        .w = weights[i].get(),
+                        .y = Matrix(y[i].data(), m, n, stride),
+                        .epilogue = epilogue};
+      };
+      const Epilogue silu{.activation = Activation::kSilu};
+      const GemmCall apart[] = {call(0, silu), call(1, {})};
+      ASSERT_TRUE(backend->Run(apart, *team).ok());
+      std::vector<float> want = y[1];
+      for (std::int64_t i = 0; i < m; ++i) {
+        for (std::int64_t j = 0; j < n; ++j) {
+          want[static_cast<std::size_t>(i * stride + j)] *=
+              y[0][static_cast<std::size_t>(i * stride + j)];
+        }
+      }
+      const GemmCall gate = call(0, silu);
+      const GemmCall together[] = {gate, call(1, {.times = gate.y})};
+      ASSERT_TRUE(backend->Run(together, *team).ok());
+      for (std::int64_t i = 0; i < m; ++i) {
+        ASSERT_EQ(std::memcmp(&y[1][static_cast<std::size_t>(i * stride)],
+                              &want[static_cast<std::size_t>(i * stride)],
+                              static_cast<std::size_t>(n) * sizeof(float)),
+                  0);
+      }
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(All, BackendTest,
                          testing::Values("native", "reference", "eigen", "openblas",
                                          "cblas:libblis.so.4"),

@@ -112,11 +112,14 @@ class PreparedInput {
 enum class Activation : std::uint8_t { kNone, kGeluTanh, kGeluErf, kSilu, kRelu };
 std::string_view ActivationName(Activation a);
 
-// y = activation(product + bias). Each step is rounded once, so doing it inside Run or after it
-// gives equal bits.
+// y = activation(product + bias) * times. Each step is rounded once, so doing it inside Run or
+// after it gives equal bits.
 struct Epilogue {
   const float* bias = nullptr;  // [weight rows]
   Activation activation = Activation::kNone;
+  // Empty, or the y of the call before this one, of the same shape: whoever makes some columns of
+  // this one has made them of that one.
+  ConstMatrix times{};
 };
 
 struct GemmCall {

@@ -1,13 +1,12 @@
 // The default backend: packed panels and the kernels of src/cpu. Threads split outputs, never the
 // chain over k.
 #include <algorithm>
-#include <array>
 #include <atomic>
 
 #include "backends/dense_rows.h"
-#include "backends/epilogue.h"
 #include "backends/native/integer_weight.h"
 #include "backends/native/packed_weight.h"
+#include "backends/native/product_region.h"
 #include "backends/native/saved_weight.h"
 #include "base/cat.h"
 #include "base/status.h"
@@ -109,15 +108,7 @@ class NativeBackend final : public GemmBackend {
                            const MakeRows* make);
   absl::Status PrepareIntegers(ConstMatrix x, const IntegerInput& format, PackedInput& input,
                                ThreadTeam& team, const MakeRows* make) const;
-  // What multiplies a weight, and by what.
-  struct Product {
-    void (*kernel)(const cpu::GemmArgs*);
-    const std::byte* data;
-    std::size_t panel_bytes;
-    std::int64_t k;
-  };
   Product ProductOf(const PackedWeight& weight) const;
-  void RunBlock(const GemmCall& call, std::int64_t first, std::int64_t end) const;
 
   const cpu::KernelTable& kernels_;
   std::vector<IntegerInput> integer_inputs_;
@@ -300,70 +291,7 @@ absl::Status NativeBackend::PrepareRows(ConstMatrix x, int kind, PreparedInput* 
   return absl::OkStatus();
 }
 
-// Panels of one block: outputs for all rows stay in L2 until the epilogue has run over them, and a
-// block is long enough that taking it costs nothing.
-std::int64_t PanelsPerBlock(std::int64_t m, std::size_t panel_bytes) {
-  constexpr std::int64_t kOutputBytes = std::int64_t{256} << 10;
-  constexpr std::int64_t kWeightBytes = std::int64_t{512} << 10;
-  const std::int64_t by_outputs = kOutputBytes / (std::max<std::int64_t>(1, m) * kPanelRows * 4);
-  const std::int64_t by_weights = kWeightBytes / static_cast<std::int64_t>(panel_bytes + 1);
-  return std::max<std::int64_t>(2, std::min(by_outputs, by_weights) / 2 * 2);
-}
-
-// The blocks of one region, dealt to threads as contiguous ranges of every matrix, which are the
-// pages that each thread touched first (words of GPTQ: huge pages). A thread that has finished its
-// own takes blocks of others, whole ones, so that no sum is cut.
-class Blocks {
- public:
-  static constexpr int kMostThreads = 64;  // beyond, the last threads have no work of their own
-
-  Blocks(std::span<const GemmCall> calls, std::span<const std::int64_t> block_panels, int threads)
-      : calls_(calls), block_panels_(block_panels), threads_(std::min(threads, kMostThreads)) {}
-
-  // work(call, first panel, end panel)
-  template <typename Work>
-  void Run(int thread, const Work& work) {
-    for (int i = 0; i < threads_; ++i) {
-      const int owner = (thread + i) % threads_;
-      std::atomic<std::int64_t>& next = next_[static_cast<std::size_t>(owner)].block;
-      // A look before the count, so that those who find nothing left do not fight for the line.
-      while (next.load(std::memory_order_relaxed) < kDone &&
-             Take(owner, next.fetch_add(1, std::memory_order_relaxed), work)) {
-      }
-      next.store(kDone, std::memory_order_relaxed);
-    }
-  }
-
- private:
-  static constexpr std::int64_t kDone = std::int64_t{1} << 62;
-
-  template <typename Work>
-  bool Take(int owner, std::int64_t block, const Work& work) const {
-    for (std::size_t c = 0; c < calls_.size(); ++c) {
-      const std::int64_t panels = (calls_[c].w->rows() + kPanelRows - 1) / kPanelRows;
-      const Range range = SplitRange(panels, owner, threads_);
-      const std::int64_t step = block_panels_[c];
-      const std::int64_t blocks = (range.end - range.begin + step - 1) / step;
-      if (block < blocks) {
-        const std::int64_t first = range.begin + block * step;
-        work(calls_[c], first, std::min(range.end, first + step));
-        return true;
-      }
-      block -= blocks;
-    }
-    return false;
-  }
-
-  struct alignas(64) Next {
-    std::atomic<std::int64_t> block{0};
-  };
-  std::span<const GemmCall> calls_;
-  std::span<const std::int64_t> block_panels_;
-  int threads_;
-  std::array<Next, kMostThreads> next_{};
-};
-
-NativeBackend::Product NativeBackend::ProductOf(const PackedWeight& weight) const {
+Product NativeBackend::ProductOf(const PackedWeight& weight) const {
   if (weight.format().integers()) {
     const auto& w = static_cast<const IntegerWeight&>(weight);
     const std::int64_t k = w.columns().order.empty() ? w.cols() : w.columns().places();
@@ -378,56 +306,29 @@ NativeBackend::Product NativeBackend::ProductOf(const PackedWeight& weight) cons
   return {kernel, w.Panel(0), w.panel_bytes(), w.cols()};
 }
 
-void NativeBackend::RunBlock(const GemmCall& call, std::int64_t first, std::int64_t end) const {
-  alignas(64) thread_local std::byte scratch[cpu::kGemmScratchBytes];
-  const auto& x = static_cast<const PackedInput&>(*call.x);
-  const Product product = ProductOf(*call.w);
-  const cpu::GemmArgs args = {
-      .w = product.data + static_cast<std::size_t>(first) * product.panel_bytes,
-      .w_panel_bytes = product.panel_bytes,
-      .x = x.buffer.data(),
-      .x_k = product.k,
-      .y = call.y.data + first * kPanelRows,
-      .y_stride = call.y.stride,
-      .m = x.m,
-      .k = product.k,
-      .panels = end - first,
-      .accumulate = false,
-      .scratch = scratch,
-      .group = call.w->format().group,
-      .zeros = call.w->format().zeros};
-  product.kernel(&args);
-  ApplyEpilogue(kernels_, call.epilogue, call.y, first * kPanelRows,
-                std::min(call.w->rows(), end * kPanelRows));
-}
-
 absl::Status NativeBackend::Run(std::span<const GemmCall> calls, ThreadTeam& team) {
   runs_.fetch_add(1, std::memory_order_relaxed);
+  const auto fits = [](const ConstMatrix& times, const Matrix& y) {
+    return times.data == nullptr || (times.rows == y.rows && times.cols == y.cols);
+  };
   for (const GemmCall& call : calls) {
     const auto& x = static_cast<const PackedInput&>(*call.x);
     const std::int64_t padded = (call.w->rows() + kPanelRows - 1) / kPanelRows * kPanelRows;
     if (x.k != call.w->cols() || x.m != call.y.rows || call.y.cols != call.w->rows() ||
-        (call.y.stride < padded && x.m > 1)) {
+        (call.y.stride < padded && x.m > 1) || !fits(call.epilogue.times, call.y)) {
       return absl::InternalError(Cat("product of [", x.m, ", ", x.k, "] with weights [",
                                      call.w->rows(), ", ", call.w->cols(), "] into [", call.y.rows,
                                      ", ", call.y.cols, "], stride ", call.y.stride,
                                      ": shapes do not fit"));
     }
   }
-  constexpr std::size_t kMostCalls = 16;
-  for (; !calls.empty(); calls = calls.subspan(std::min(calls.size(), kMostCalls))) {
-    const std::span<const GemmCall> part = calls.first(std::min(calls.size(), kMostCalls));
-    std::array<std::int64_t, kMostCalls> block_panels{};
-    for (std::size_t i = 0; i < part.size(); ++i) {
-      const auto& x = static_cast<const PackedInput&>(*part[i].x);
-      block_panels[i] = PanelsPerBlock(x.m, ProductOf(*part[i].w).panel_bytes);
+  while (!calls.empty()) {
+    ProductRegion region(kernels_, team.size());
+    for (; !calls.empty() && !region.full(); calls = calls.subspan(1)) {
+      const GemmCall& call = calls.front();
+      region.Add(ProductOf(*call.w), call, static_cast<const PackedInput&>(*call.x).buffer.data());
     }
-    Blocks blocks(part, block_panels, team.size());
-    team.ForEachThread([&](int thread, int) {
-      blocks.Run(thread, [this](const GemmCall& call, std::int64_t first, std::int64_t end) {
-        RunBlock(call, first, end);
-      });
-    });
+    region.Run(team);
   }
   return absl::OkStatus();
 }
