@@ -117,8 +117,8 @@ std::string_view ActivationName(Activation a);
 struct Epilogue {
   const float* bias = nullptr;  // [weight rows]
   Activation activation = Activation::kNone;
-  // Empty, or the y of the call before this one, of the same shape: whoever makes some columns of
-  // this one has made them of that one.
+  // Empty, or the y of the call before this one, of the same shape: a thread makes columns of that
+  // one before it makes them of this one.
   ConstMatrix times{};
 };
 
