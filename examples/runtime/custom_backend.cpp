@@ -86,6 +86,7 @@ class Loops final : public rt::GemmBackend {
         if (call.epilogue.activation == rt::Activation::kGeluTanh) {
           sum *= 0.5f * (1 + std::tanh(0.7978845608f * (sum + 0.044715f * sum * sum * sum)));
         }
+        if (call.epilogue.times.data != nullptr) sum *= call.epilogue.times.Row(i)[j];
         call.y.Row(i)[j] = sum;
       }
     }

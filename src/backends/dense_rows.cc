@@ -164,6 +164,7 @@ absl::Status DenseBackend::Prepare(ConstMatrix x, int, PreparedInput* out, Threa
 
 absl::Status DenseBackend::Run(std::span<const GemmCall> calls, ThreadTeam& team) {
   ++runs_;
+  MOSSRT_RETURN_IF_ERROR(CheckFactors(calls));
   const cpu::KernelTable& kernels = *cpu::Kernels();
   const auto part = [&](int thread, int threads) {
     for (const GemmCall& call : calls) {

@@ -1,5 +1,7 @@
 #include "backends/epilogue.h"
 
+#include "base/cat.h"
+
 namespace mossrt::runtime {
 
 std::string_view ActivationName(Activation a) {
@@ -16,6 +18,24 @@ std::string_view ActivationName(Activation a) {
       return "relu";
   }
   return "unknown";
+}
+
+absl::Status CheckFactors(std::span<const GemmCall> calls) {
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    const Matrix& y = calls[i].y;
+    const ConstMatrix& times = calls[i].epilogue.times;
+    if (times.data == nullptr) continue;
+    if (i > 0 && times.data == calls[i - 1].y.data && times.rows == y.rows &&
+        times.cols == y.cols && calls[i - 1].y.cols == y.cols &&
+        calls[i - 1].epilogue.times.data == nullptr) {
+      continue;
+    }
+    return absl::InternalError(
+        Cat("call ", i, " of a region multiplies [", y.rows, ", ", y.cols, "] by factors of [",
+            times.rows, ", ", times.cols,
+            "]; they must be the outputs of the call before, which has no factors itself"));
+  }
+  return absl::OkStatus();
 }
 
 void ApplyEpilogue(const cpu::KernelTable& kernels, const Epilogue& epilogue, Matrix y,

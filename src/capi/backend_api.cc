@@ -172,6 +172,7 @@ class OutsideBackend final : public GemmBackend {
 
   absl::Status Run(std::span<const GemmCall> calls, ThreadTeam&) override {
     ++runs_;
+    MOSSRT_RETURN_IF_ERROR(runtime::CheckFactors(calls));
     for (const GemmCall& call : calls) {
       const auto& x = *static_cast<const OutsideInput*>(call.x);
       const auto& w = *static_cast<const OutsideWeight*>(call.w);

@@ -31,15 +31,19 @@ absl::Status CallHeadHooks(const Pass& pass, HookPoint point, int layer, Matrix 
   return absl::OkStatus();
 }
 
-void Rotate(const Pass& pass, bool queries, bool keys, std::int64_t first, std::int64_t end) {
-  const Model::Impl& m = pass.model;
-  const HyperParams& p = m.params();
-  const Workspace::Impl& ws = pass.ws;
+// `heads` heads of a row, in place.
+void RotateHeads(const Pass& pass, std::int64_t row, std::int64_t heads, float* x) {
+  const HyperParams& p = pass.model.params();
   if (p.rotary_dim == 0) return;
+  pass.model.rope.Apply(pass.ws.places[static_cast<std::size_t>(row)].position, heads, p.head_dim,
+                        x);
+}
+
+void Rotate(const Pass& pass, bool queries, bool keys, std::int64_t first, std::int64_t end) {
+  const HyperParams& p = pass.model.params();
   for (std::int64_t i = first; i < end; ++i) {
-    const std::int64_t position = ws.places[static_cast<std::size_t>(i)].position;
-    if (queries) m.rope.Apply(position, p.heads, p.head_dim, ws.q.Row(i));
-    if (keys) m.rope.Apply(position, p.kv_heads, p.head_dim, ws.k.Row(i));
+    if (queries) RotateHeads(pass, i, p.heads, pass.ws.q.Row(i));
+    if (keys) RotateHeads(pass, i, p.kv_heads, pass.ws.k.Row(i));
   }
 }
 
@@ -72,23 +76,16 @@ class DecodedTokens final : public NewestTokens {
  public:
   DecodedTokens(const Pass& pass, int layer) : pass_(pass), layer_(layer) {}
 
-  void RotateQueries(std::int64_t row, std::int64_t, float* queries) const override {
+  void RotateQueries(std::int64_t row, float* queries) const override {
     const HyperParams& p = pass_.model.params();
-    Apply(row, p.heads / p.kv_heads, queries);
+    RotateHeads(pass_, row, p.heads / p.kv_heads, queries);
   }
-  void Store(std::int64_t row, std::int64_t head) const override {
-    Apply(row, 1, pass_.ws.k.Row(row) + head * pass_.model.params().head_dim);
+  void StoreKeyAndValue(std::int64_t row, std::int64_t head) const override {
+    RotateHeads(pass_, row, 1, pass_.ws.k.Row(row) + head * pass_.model.params().head_dim);
     StoreHead(pass_, layer_, head, row, row + 1);
   }
 
  private:
-  void Apply(std::int64_t row, std::int64_t heads, float* x) const {
-    const HyperParams& p = pass_.model.params();
-    if (p.rotary_dim == 0) return;
-    pass_.model.rope.Apply(pass_.ws.places[static_cast<std::size_t>(row)].position, heads,
-                           p.head_dim, x);
-  }
-
   const Pass& pass_;
   int layer_;
 };

@@ -63,9 +63,9 @@ class Products {
 void RotateQueries(const Pass& pass);
 // The same for their keys, which then go to the caches, with the values.
 void RotateAndStoreKeys(const Pass& pass, int layer);
-// From queries and the cache to ws.attn.
+// From queries and the cache to ws.attn; `newest` does what is left to do before, if not null.
 void Attend(const Pass& pass, int layer, const NewestTokens* newest = nullptr);
-// All three with the hooks between them.
+// From q, k and v to ws.attn, with the hooks between.
 absl::Status RunAttention(const Pass& pass, int layer);
 
 }  // namespace mossrt::runtime

@@ -151,7 +151,7 @@ class Task {
           q.Row(sequence_->first_row + first_ + r / group_) + (head_ * group_ + r % group_) * d;
       std::copy_n(from, d, b_.q + r * d);
     }
-    if (newest_ != nullptr) newest_->RotateQueries(sequence_->first_row, head_, b_.q);
+    if (newest_ != nullptr) newest_->RotateQueries(sequence_->first_row, b_.q);
   }
 
   // Rows of tokens that see nothing of a block come first; they are skipped, and no rows of `to`.
@@ -165,8 +165,10 @@ class Task {
         static_cast<std::size_t>(products_.key_depth(d) * kPanelRows * products_.element_bytes());
     const std::byte* keys = sequence_->keys(sequence_->cache, block, layer_, head_);
     const std::byte* values = sequence_->values(sequence_->cache, block, layer_, head_);
-    if (newest_ != nullptr && block + 1 == blocks_) newest_->Store(sequence_->first_row, head_);
-    CallValues(values, panels);
+    if (newest_ != nullptr && block + 1 == blocks_) {
+      newest_->StoreKeyAndValue(sequence_->first_row, head_);
+    }
+    CallValues(values);
     float* weights = b_.scores + begin * n;
     products_.Multiply(b_.q + begin * d, d, m, d, keys, panel_bytes, panels, weights, n, false,
                        b_.packed, b_.gemm);
@@ -224,13 +226,11 @@ class Task {
 
   // Panels of values lie apart; while the keys are multiplied the beginning of each comes, from
   // where the processor goes on by itself.
-  void CallValues(const std::byte* values, std::int64_t panels) const {
-    constexpr std::int64_t kLine = 64, kLines = 4;
+  void CallValues(const std::byte* values) const {
+    constexpr std::int64_t kLine = 64, kBytes = 4 * kLine;
     const std::int64_t panel_bytes = shape_.block_tokens * kPanelRows * products_.element_bytes();
-    const std::int64_t bytes =
-        std::min(kLines * kLine, panels * kPanelRows * kPanelRows * products_.element_bytes());
     for (std::int64_t panel = 0; panel < cols_ / kPanelRows; ++panel) {
-      for (std::int64_t at = 0; at < bytes; at += kLine) {
+      for (std::int64_t at = 0; at < kBytes; at += kLine) {
         __builtin_prefetch(values + panel * panel_bytes + at);
       }
     }

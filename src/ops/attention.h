@@ -34,10 +34,11 @@ struct AttentionShape {
 // at once.
 class NewestTokens {
  public:
-  // Queries of the heads that share key/value head `head`, [heads / kv_heads, head_dim], in place.
-  virtual void RotateQueries(std::int64_t row, std::int64_t head, float* queries) const = 0;
-  // Once for each row and head, before the block that it writes to is read.
-  virtual void Store(std::int64_t row, std::int64_t head) const = 0;
+  // Queries of the heads that share a key/value head, [heads / kv_heads, head_dim], in place.
+  virtual void RotateQueries(std::int64_t row, float* queries) const = 0;
+  // Rotates the key and stores both. Once for each row and head, before the block that it writes to
+  // is read.
+  virtual void StoreKeyAndValue(std::int64_t row, std::int64_t head) const = 0;
 
  protected:
   ~NewestTokens() = default;

@@ -32,7 +32,7 @@ constexpr std::chrono::nanoseconds kSpin = std::chrono::microseconds(50);
 constexpr std::chrono::nanoseconds kOversubscribedSpin = std::chrono::microseconds(1);
 
 // How long the caller waits for the others before it takes over what they have not begun.
-constexpr std::chrono::nanoseconds kPatience = std::chrono::microseconds(1);
+constexpr std::chrono::nanoseconds kPatience = std::chrono::microseconds(2);
 
 // Counts forks up to this process: state made under another number belongs to the parent.
 std::atomic<std::uint32_t> fork_count{0};
@@ -89,6 +89,7 @@ class Crew {
         processors_(processors),
         spin_(spin),
         claims_(static_cast<std::size_t>(size)) {
+    done_.store(DoneAfter(kBeforeFirst), std::memory_order_relaxed);
     workers_.reserve(static_cast<std::size_t>(size));
   }
   Crew(const Crew&) = delete;
@@ -160,9 +161,9 @@ class Crew {
     return error;
   }
 
-  // Store before load on both sides (sequentially consistent): either the worker sees the new
-  // region, or we see that it sleeps. More workers than processors would only take turns.
-  // Says which region it is.
+  // Returns the number of the new region. Store before load on both sides (sequentially
+  // consistent): either the worker sees the new region, or we see that it sleeps. More workers than
+  // processors would only take turns.
   std::uint32_t Announce() {
     const std::uint32_t region = 1 + news_.region.fetch_add(1, std::memory_order_seq_cst);
     if (sleepers_.load(std::memory_order_seq_cst) != 0) {
@@ -201,11 +202,11 @@ class Crew {
   }
 
   // The caller looks at the claims only if the workers are late: each look takes their lines away
-  // from them.
+  // from them. Where somebody else needs the processor, they surely are.
   void WaitForShares(std::uint32_t region) {
     const std::uint32_t all = DoneAfter(region);
     const auto done = [&] { return done_.load(std::memory_order_acquire) == all; };
-    if (SpinUntil(done, kPatience)) return;
+    if (spin_ > kPatience && SpinUntil(done, kPatience)) return;
     TakeShares(1, region);
     if (SpinUntil(done, spin_)) return;
     caller_sleeps_.store(true, std::memory_order_seq_cst);
@@ -222,7 +223,7 @@ class Crew {
     std::snprintf(name, sizeof name, "mossrt-%d", thread);
     ::pthread_setname_np(::pthread_self(), name);
     const FloatMode mode;
-    std::uint32_t seen = 0;
+    std::uint32_t seen = kBeforeFirst;
     while (true) {
       WaitForRegion(seen);
       seen = news_.region.load(std::memory_order_acquire);  // regions that went by are done
@@ -239,10 +240,13 @@ class Crew {
     sleepers_.fetch_sub(1, std::memory_order_relaxed);
   }
 
-  // The line that workers poll, with all that they need next: a line takes 100 to 200 ns from one
-  // core complex to another, and a layer of a small model 40 us.
+  // Regions are counted from here on, so that every use of a team passes the end of 32 bits.
+  static constexpr std::uint32_t kBeforeFirst = 0u - 16;
+
+  // The line that workers poll, with all that they need next: a line takes 200 ns from one core
+  // complex to another, and a layer of a small model 60 us.
   struct alignas(64) News {
-    std::atomic<std::uint32_t> region{0};
+    std::atomic<std::uint32_t> region{kBeforeFirst};
     std::atomic<bool> stop{false};
     ThreadTeam::Body body = nullptr;
     void* context = nullptr;
@@ -256,7 +260,7 @@ class Crew {
   const int processors_;
   const std::chrono::nanoseconds spin_;
   struct alignas(64) Claim {
-    std::atomic<std::uint32_t> region{0};  // the last in which somebody took this share
+    std::atomic<std::uint32_t> region{kBeforeFirst};  // the last in which it was taken
   };
   std::vector<Claim> claims_;
   bool started_ = false;

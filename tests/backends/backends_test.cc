@@ -228,6 +228,45 @@ TEST_P(BackendTest, FactorsAreRoundedAsIfTheyCameAfter) {
   }
 }
 
+TEST_P(BackendTest, RefusesFactorsOfAnythingButTheCallBefore) {
+  auto backend = *CreateBackend(GetParam());
+  auto team = *CreateThreadTeam(2);
+  const std::vector<float> x = Inputs(8);
+  const MemorySource wide(32, 8, DType::kF32, 1), narrow(16, 8, DType::kF32, 1);
+  MemoryArena arena(1 << 16);
+  const auto pack = [&](const MemorySource& source) {
+    return *backend->Pack({.source = &source, .format = Dense(DType::kF32), .arena = &arena},
+                          *team);
+  };
+  const std::unique_ptr<PackedWeight> w = pack(wide), half = pack(narrow);
+  auto input = backend->CreatePrepared(1, 8);
+  ASSERT_TRUE(
+      backend->Prepare(ConstMatrix(x.data(), 1, 8), backend->InputKind(*w), input.get(), *team)
+          .ok());
+  std::vector<float> a(32), b(32), c(32);
+  const auto call = [&](const PackedWeight& weight, std::vector<float>& y, ConstMatrix times) {
+    return GemmCall{.x = input.get(),
+                    .w = &weight,
+                    .y = Matrix(y.data(), 1, weight.rows(), 32),
+                    .epilogue = {.times = times}};
+  };
+  const ConstMatrix of_a(a.data(), 1, 32), of_b(b.data(), 1, 32), half_of_a(a.data(), 1, 16);
+  const std::vector<std::vector<GemmCall>> refused = {
+      {call(*w, a, of_b)},                                      // of none before
+      {call(*w, a, {}), call(*w, b, {}), call(*w, c, of_a)},    // of one further off
+      {call(*w, a, {}), call(*w, b, of_a), call(*w, c, of_b)},  // of one with factors
+      {call(*w, a, {}), call(*w, b, half_of_a)},                // of another shape
+      {call(*w, a, {}), call(*half, b, half_of_a)},             // of a part
+  };
+  for (const std::vector<GemmCall>& calls : refused) {
+    const absl::Status status = backend->Run(calls, *team);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+    EXPECT_NE(status.message().find("outputs of the call before"), std::string::npos) << status;
+  }
+  const GemmCall right[] = {call(*w, a, {}), call(*w, b, of_a)};
+  EXPECT_TRUE(backend->Run(right, *team).ok());
+}
+
 INSTANTIATE_TEST_SUITE_P(All, BackendTest,
                          testing::Values("native", "reference", "eigen", "openblas",
                                          "cblas:libblis.so.4"),

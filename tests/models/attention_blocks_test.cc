@@ -58,10 +58,10 @@ class HeldTokens final : public NewestTokens {
     rows_.push_back(std::move(row));
     stored = std::vector<std::atomic<int>>(rows_.size() * static_cast<std::size_t>(kv_heads_));
   }
-  void RotateQueries(std::int64_t row, std::int64_t head, float* queries) const override {
-    for (std::int64_t i = 0; i < heads_ / kv_heads_ * head_dim_; ++i) queries[i] *= Turn(row, head);
+  void RotateQueries(std::int64_t row, float* queries) const override {
+    for (std::int64_t i = 0; i < heads_ / kv_heads_ * head_dim_; ++i) queries[i] *= Turn(row);
   }
-  void Store(std::int64_t row, std::int64_t head) const override {
+  void StoreKeyAndValue(std::int64_t row, std::int64_t head) const override {
     const Row& r = rows_[static_cast<std::size_t>(row)];
     ++stored[static_cast<std::size_t>(row * kv_heads_ + head)];
     const std::int64_t at = head * head_dim_;
@@ -69,9 +69,7 @@ class HeldTokens final : public NewestTokens {
     r.kv->StoreValues(r.position, 0, head, {r.values.data() + at, 1, head_dim_});
   }
   // Powers of 2 of either sign, so that it does not matter where they come in.
-  static float Turn(std::int64_t row, std::int64_t head) {
-    return (row + head) % 2 == 0 ? -1.0f : 0.5f;
-  }
+  static float Turn(std::int64_t row) { return row % 2 == 0 ? -1.0f : 0.5f; }
 
   mutable std::vector<std::atomic<int>> stored;  // how often, [rows, kv_heads]
 
@@ -154,13 +152,12 @@ TEST_P(FewHeads, HaveTheBitsOfOneThread) {
   EXPECT_EQ(attend(**team), want);
 
   if (rows > static_cast<std::int64_t>(sequences.size())) return;  // decodes nothing
-  const std::int64_t group = c.heads / c.kv_heads * c.head_dim;
   for (std::int64_t i = 0; i < rows * width; ++i) {
-    q[static_cast<std::size_t>(i)] *= HeldTokens::Turn(i / width, i % width / group);
+    q[static_cast<std::size_t>(i)] *= HeldTokens::Turn(i / width);
   }
   const std::vector<float> turned = attend(one);
   for (std::int64_t i = 0; i < rows * width; ++i) {
-    q[static_cast<std::size_t>(i)] /= HeldTokens::Turn(i / width, i % width / group);
+    q[static_cast<std::size_t>(i)] /= HeldTokens::Turn(i / width);
   }
   for (ThreadTeam* each :
        {static_cast<ThreadTeam*>(&one), static_cast<ThreadTeam*>(&counting), team->get()}) {
@@ -194,6 +191,7 @@ INSTANTIATE_TEST_SUITE_P(
             Case{"NoRoomForPartials", 1, 1, 16, 4, {{0, 300}}, 1},
             Case{
                 "SequencesDecodedTogether", 4, 2, 64, 8, {{900, 1}, {255, 1}, {256, 1}, {0, 1}}, 1},
+            Case{"SequencesDecodedByBlocks", 4, 1, 32, 8, {{900, 1}, {300, 1}}, 2},
             Case{"EvenlyDealt", 4, 4, 64, 2, {{900, 1}}, 1},
             Case{"OneBlock", 3, 3, 64, 2, {{200, 1}}, 1}),
         testing::Values(DType::kF32, DType::kBF16, DType::kI8)),

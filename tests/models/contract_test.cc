@@ -119,6 +119,46 @@ TEST_P(EachBlockTest, ALastLayerOfTheWantedRowAloneChangesNoBit) {
   }
 }
 
+// They share blocks of the cache, of which the last is not full.
+TEST_P(ContractTest, ACacheAndItsForkDecodeTogether) {
+  const ReferenceModel reference(GetParam());
+  const std::span<const std::int32_t> ids(reference.ids);
+  for (const std::string dtype : kDTypes) {
+    const auto model = reference.Load({.dtype = dtype});
+    ASSERT_NE(model, nullptr) << dtype;
+    for (const std::size_t before : {100u, 300u}) {
+      std::vector<float> want;
+      for (const std::size_t next : {700u, 800u}) {
+        Sequence alone(*model, 512);
+        ASSERT_TRUE(alone.Feed(ids.first(before), SequenceInput::Rows::kNone).ok());
+        for (std::size_t i = 0; i < 2; ++i)
+          ASSERT_TRUE(alone.Feed(ids.subspan(next + i, 1), SequenceInput::Rows::kLast).ok());
+        want.insert(want.end(), alone.logits.begin(), alone.logits.end());
+      }
+      Sequence first(*model, 512);
+      ASSERT_TRUE(first.Feed(ids.first(before), SequenceInput::Rows::kNone).ok());
+      const std::unique_ptr<KvCache> fork = first.kv().Fork();
+      std::vector<float> got[2];
+      for (std::size_t i = 0; i < 2; ++i) {
+        SequenceInput inputs[2];
+        for (const std::size_t which : {0u, 1u}) {
+          inputs[which].kv = which == 0 ? &first.kv() : fork.get();
+          inputs[which].tokens = ids.subspan((which == 0 ? 700 : 800) + i, 1);
+          inputs[which].want = SequenceInput::Rows::kLast;
+        }
+        const auto logits = model->Forward(inputs, {}, first.workspace());
+        ASSERT_TRUE(logits.ok()) << logits.status();
+        for (const std::size_t which : {0u, 1u}) {
+          const auto row = logits->RowSpan(static_cast<std::int64_t>(which));
+          got[which].insert(got[which].end(), row.begin(), row.end());
+        }
+      }
+      got[0].insert(got[0].end(), got[1].begin(), got[1].end());
+      ExpectSameBits(want, got[0], dtype + " after " + std::to_string(before));
+    }
+  }
+}
+
 TEST_P(ContractTest, SequencesBesideItChangeNoBit) {
   const ReferenceModel reference(GetParam());
   for (const std::string dtype : kDTypes) {

@@ -97,23 +97,32 @@ TEST(LentTeam, CarriesEverythingAndChangesNoBit) {
   }
 }
 
-// The regions of a token that is decoded after a few others.
-int RegionsOfAToken(const Checkpoint& checkpoint, const std::string& dtype) {
+// The regions of a step in which so many sequences decode a token after a few others.
+int RegionsOfAStep(const Checkpoint& checkpoint, const std::string& dtype, int sequences) {
   Pool pool(2, true);
   const auto model = Model::Load(checkpoint, {.dtype = dtype}, pool, nullptr);
   EXPECT_TRUE(model.ok()) << model.status();
   if (!model.ok()) return 0;
-  Sequence sequence(**model, 8);
   const std::vector<std::int32_t> ids = {3, 1, 4, 1, 5};
-  EXPECT_TRUE(sequence.Feed(std::span(ids).first(4), SequenceInput::Rows::kNone).ok());
+  std::vector<std::unique_ptr<Sequence>> all;
+  std::vector<SequenceInput> inputs;
+  for (int i = 0; i < sequences; ++i) {
+    all.push_back(std::make_unique<Sequence>(**model, 8));
+    EXPECT_TRUE(all.back()->Feed(std::span(ids).first(4), SequenceInput::Rows::kNone).ok());
+    inputs.push_back({.kv = &all.back()->kv(),
+                      .tokens = std::span(ids).last(1),
+                      .embeddings = {},
+                      .want = SequenceInput::Rows::kLast,
+                      .listed = {}});
+  }
   const int before = pool.regions;
-  EXPECT_TRUE(sequence.Feed(std::span(ids).last(1), SequenceInput::Rows::kLast).ok());
+  EXPECT_TRUE((*model)->Forward(inputs, {}, all.front()->workspace()).ok());
   return pool.regions - before;
 }
 
 // Threads meet at the end of every region. What reads the norm, attention and what writes the
 // residual stream are one each; where the MLP follows attention it has two of its own. The head is
-// one more.
+// one more. Short rows of a few sequences need no others.
 TEST(LentTeam, MeetsThreeTimesALayerOfMossAndFiveOfLlama) {
   for (const bool moss : {true, false}) {
     const int of_a_layer = moss ? 3 : 5;
@@ -122,15 +131,19 @@ TEST(LentTeam, MeetsThreeTimesALayerOfMossAndFiveOfLlama) {
       for (const int layers : {1, 2, 5}) {
         Json config = moss ? TinyMoss() : TinyLlama();
         config[moss ? "n_layer" : "num_hidden_layers"] = layers;
-        EXPECT_EQ(RegionsOfAToken(MadeCheckpoint(config, &spec), dtype), of_a_layer * layers + 1)
-            << spec.name << ", " << dtype << ", " << layers << " layers";
+        for (const int sequences : {1, 3}) {
+          EXPECT_EQ(RegionsOfAStep(MadeCheckpoint(config, &spec), dtype, sequences),
+                    of_a_layer * layers + 1)
+              << spec.name << ", " << dtype << ", " << layers << " layers, " << sequences
+              << " sequences";
+        }
       }
     }
     // Matrices that take their inputs in orders of their own share no prepared input.
     const DrawnModel gptq(moss, {.bits = 4, .group = 32}, 5, 64);
     const auto checkpoint = OpenCheckpoint(OpenMemory("drawn", gptq.Files()));
     ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
-    EXPECT_EQ(RegionsOfAToken(**checkpoint, "auto"), of_a_layer * gptq.shape.layers + 1)
+    EXPECT_EQ(RegionsOfAStep(**checkpoint, "auto", 1), of_a_layer * gptq.shape.layers + 1)
         << spec.name;
   }
 }

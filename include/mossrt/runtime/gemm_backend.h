@@ -112,13 +112,13 @@ class PreparedInput {
 enum class Activation : std::uint8_t { kNone, kGeluTanh, kGeluErf, kSilu, kRelu };
 std::string_view ActivationName(Activation a);
 
-// y = activation(product + bias) * times. Each step is rounded once, so doing it inside Run or
-// after it gives equal bits.
+// y = activation(product + bias) * times; a backend that cannot do one of them refuses it. Each
+// step is rounded once, so doing it inside Run or after it gives equal bits.
 struct Epilogue {
   const float* bias = nullptr;  // [weight rows]
   Activation activation = Activation::kNone;
-  // Empty, or the y of the call before this one, of the same shape: a thread makes columns of that
-  // one before it makes them of this one.
+  // Empty, or the y of the call before, which has the same shape and no factors of its own. Run
+  // makes each column there before it makes it here.
   ConstMatrix times{};
 };
 

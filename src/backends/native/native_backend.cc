@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include "backends/dense_rows.h"
+#include "backends/epilogue.h"
 #include "backends/native/integer_weight.h"
 #include "backends/native/packed_weight.h"
 #include "backends/native/product_region.h"
@@ -308,14 +309,12 @@ Product NativeBackend::ProductOf(const PackedWeight& weight) const {
 
 absl::Status NativeBackend::Run(std::span<const GemmCall> calls, ThreadTeam& team) {
   runs_.fetch_add(1, std::memory_order_relaxed);
-  const auto fits = [](const ConstMatrix& times, const Matrix& y) {
-    return times.data == nullptr || (times.rows == y.rows && times.cols == y.cols);
-  };
+  MOSSRT_RETURN_IF_ERROR(CheckFactors(calls));
   for (const GemmCall& call : calls) {
     const auto& x = static_cast<const PackedInput&>(*call.x);
     const std::int64_t padded = (call.w->rows() + kPanelRows - 1) / kPanelRows * kPanelRows;
     if (x.k != call.w->cols() || x.m != call.y.rows || call.y.cols != call.w->rows() ||
-        (call.y.stride < padded && x.m > 1) || !fits(call.epilogue.times, call.y)) {
+        (call.y.stride < padded && x.m > 1)) {
       return absl::InternalError(Cat("product of [", x.m, ", ", x.k, "] with weights [",
                                      call.w->rows(), ", ", call.w->cols(), "] into [", call.y.rows,
                                      ", ", call.y.cols, "], stride ", call.y.stride,

@@ -79,6 +79,7 @@ void ProductRegion::Work(int thread) {
 
 void ProductRegion::CallBeginning(const Part& part, int thread) const {
   constexpr std::size_t kBytes = 1024, kLine = 64;
+  if (thread >= threads_) return;
   const auto first = static_cast<std::size_t>(SplitRange(part.args.panels, thread, threads_).begin);
   const std::byte* panel =
       static_cast<const std::byte*>(part.args.w) + first * part.args.w_panel_bytes;

@@ -23,7 +23,7 @@ struct Product {
 // of others, whole ones, so that no sum is cut.
 //
 // All that a thread needs before the weights and inputs themselves lies in here, not behind
-// pointers: what the caller has just written takes 100 to 200 ns to come from another core complex,
+// pointers: what the caller has just written takes up to 200 ns to come from another core complex,
 // once if it lies together.
 class ProductRegion {
  public:
