@@ -167,13 +167,14 @@ TEST_P(BackendTest, FactorsAreRoundedAsIfTheyCameAfter) {
     std::int64_t m, n, k;
     const char *gate, *up;
   };
-  for (const auto& [m, n, k, gate_format, up_format] :
+  for (const GateAndUp& s :
        {GateAndUp{1, 33, 70, "float32", "float32"}, GateAndUp{1, 2100, 64, "int8", "int4"},
         GateAndUp{1, 4096, 512, "int4", "bfloat16"}, GateAndUp{7, 200, 64, "bfloat16", "float16"},
         GateAndUp{40, 1500, 96, "int4", "int8"}}) {
     for (const int threads : {1, 2, 3}) {
-      SCOPED_TRACE(testing::Message() << m << " x " << k << " x " << n << ", " << gate_format
-                                      << ", " << up_format << ", " << threads << " threads");
+      SCOPED_TRACE(testing::Message() << s.m << " x " << s.k << " x " << s.n << ", " << s.gate
+                                      << ", " << s.up << ", " << threads << " threads");
+      const std::int64_t m = s.m, n = s.n, k = s.k;
       auto team = *CreateThreadTeam(threads);
       const std::int64_t stride = (n + 15) / 16 * 16;
       const std::vector<float> x = Inputs(m * k);
@@ -183,7 +184,7 @@ TEST_P(BackendTest, FactorsAreRoundedAsIfTheyCameAfter) {
       std::vector<std::unique_ptr<PreparedInput>> inputs;
       for (const MemorySource& source : sources) {
         const WeightFormat held =
-            backend->HeldAs(source, *ParseWeightFormat(weights.empty() ? gate_format : up_format));
+            backend->HeldAs(source, *ParseWeightFormat(weights.empty() ? s.gate : s.up));
         arenas.push_back(std::make_unique<MemoryArena>(backend->PackedBytes(source, held) + 4096));
         auto packed =
             backend->Pack({.source = &source, .format = held, .arena = arenas.back().get()}, *team);
