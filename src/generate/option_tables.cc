@@ -42,8 +42,7 @@ constexpr OptionInfo kSession[] = {
      "Most tokens a session may hold; 0: the positions of the model."},
     {"prefill_chunk", OptionType::kInt, "0", 0, 512, "", "0.1",
      "Tokens per pass over the model; 0: at most 256, fewer where a cancel would not be seen "
-     "within "
-     "100 ms. It never changes a result."},
+     "within 100 ms. It never changes a result."},
 };
 
 constexpr OptionInfo kGenerate[] = {

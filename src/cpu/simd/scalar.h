@@ -11,10 +11,10 @@ namespace mossrt::cpu::MOSSRT_ISA {
 inline constexpr int kGemmPanels = 1;  // panels and rows of the register tile of the matrix product
 inline constexpr int kGemmRows = 1;
 inline constexpr int kGemvPanels = 1;  // panels in flight where m = 1
-inline constexpr int kTilePrefetchBytes =
-    0;                                       // how far ahead few rows call weights; 0: no tile does
-inline constexpr int kRowPrefetchBytes = 0;  // and a single row
-inline constexpr int kIntPanels = 1;         // the register tile of integer products
+// How far ahead few rows call weights, and a single row; 0: no tile does.
+inline constexpr int kTilePrefetchBytes = 0;
+inline constexpr int kRowPrefetchBytes = 0;
+inline constexpr int kIntPanels = 1;  // the register tile of integer products
 inline constexpr int kIntRows = 1;
 inline constexpr int kIntRowsOwn = 1;  // and where the rows are so few that memory is waited for
 inline constexpr bool kUnpackNibbles = true;
