@@ -1,5 +1,6 @@
-// Peak memory of loading: packed weights + 64 MiB a thread, on synthetic checkpoints of over 600
-// MB, in both kinds of file, held as they stand and converted while they are read, and of GPTQ.
+// Peak memory of loading: packed weights and what the plan promises for loading, at most 64 MiB a
+// thread, on synthetic checkpoints of over 600 MB, in both kinds of file, held as they stand and
+// converted while they are read, and of GPTQ.
 #include <malloc.h>
 #include <unistd.h>
 
@@ -12,6 +13,8 @@ namespace mossrt::runtime {
 namespace {
 
 constexpr std::int64_t kHidden = 2048, kLayers = 5, kVocab = 16384;
+// Each CPU counts some pages by itself before the process's count knows of them.
+constexpr std::uint64_t kUncounted = 4u << 20;
 
 struct Tensor {
   std::string name;
@@ -243,13 +246,15 @@ TEST_F(MemoryTest, LoadingPeaksAtPackedWeightsAndSlabs) {
     ASSERT_TRUE(model.ok()) << model.status();
     const std::uint64_t peak = (StatusKilobytes("VmHWM") << 10) - before;
     const std::uint64_t weights = (*model)->weight_bytes();
+    const std::uint64_t loading = (*model)->plan().need.loading;
+    const auto mib = [](std::uint64_t n) { return static_cast<double>(n) / (1 << 20); };
     const std::string what =
         c.kind + " held as " + c.dtype + ", " + std::to_string(c.threads) + " threads";
-    std::printf("%s: weights %.1f MiB, peak %.1f MiB above the start\n", what.c_str(),
-                static_cast<double>(weights) / (1 << 20), static_cast<double>(peak) / (1 << 20));
+    std::printf("%s: weights %.1f MiB, peak %.1f MiB above the start, promised %.1f for loading\n",
+                what.c_str(), mib(weights), mib(peak), mib(loading));
     EXPECT_GE(weights, c.held << 20) << what;
-    EXPECT_LE(peak, weights + static_cast<std::uint64_t>(c.threads) * (64u << 20)) << what;
-    EXPECT_LE((*model)->plan().need.loading, static_cast<std::uint64_t>(c.threads) * (64u << 20));
+    EXPECT_LE(peak, weights + loading + kUncounted) << what;
+    EXPECT_LE(loading, static_cast<std::uint64_t>(c.threads) * (64u << 20)) << what;
   }
 }
 
