@@ -17,7 +17,8 @@ namespace mossrt::capi {
 absl::StatusOr<runtime::ChatOptions> FullChatOptions(const mossrt_tokenizer& t,
                                                      const mossrt_options* o) {
   MOSSRT_ASSIGN_OR_RETURN(runtime::ChatOptions options, ChatOptionsOf(o));
-  if (options.meta || options.meta_file) return options;
+  MOSSRT_ASSIGN_OR_RETURN(const bool wanted, runtime::WantsMetaFile(options));
+  if (!wanted) return options;
   MOSSRT_ASSIGN_OR_RETURN(options.meta_file, t.state->packed_meta);
   if (!options.meta_file && !t.state->path.empty()) {
     auto file = runtime::ReadMetaFile(t.state->path);

@@ -10,7 +10,7 @@
 
 namespace mossrt::capi {
 
-// The options, with meta_instruction.txt of the checkpoint where they name no text.
+// The options, with meta_instruction.txt of the checkpoint where they want it.
 absl::StatusOr<runtime::ChatOptions> FullChatOptions(const mossrt_tokenizer& t,
                                                      const mossrt_options* o);
 

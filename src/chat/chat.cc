@@ -56,6 +56,12 @@ absl::StatusOr<MetaInstruction> MetaOf(const Profile& profile, const ChatOptions
                                .date = options.date});
 }
 
+absl::StatusOr<bool> WantsMetaFile(const ChatOptions& options) {
+  if (options.meta || options.meta_file) return false;
+  MOSSRT_ASSIGN_OR_RETURN(const Profile profile, ProfileOf(options));
+  return profile.has_meta && !profile.head;
+}
+
 Chat::Chat(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Chat::~Chat() = default;
 

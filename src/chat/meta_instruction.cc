@@ -6,6 +6,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/meta_file.h"
 #include "base/sha256.h"
 #include "base/status.h"
 #include "base/utf8.h"
@@ -21,7 +22,6 @@ constexpr std::string_view kPublishedHead =
     "88807212fcc4bbf336003ab098c7b0f039307f541b5fdf73b6312885772d7451";
 constexpr std::string_view kCapabilities = "Capabilities";
 constexpr std::string_view kDate = "{date}";  // in a profile's closing
-constexpr std::uint64_t kMaxMetaFile = std::uint64_t{64} << 10;
 
 constexpr std::string_view kOwnHead =
     "You are MOSS, an AI assistant (中文名：莫斯).\n"

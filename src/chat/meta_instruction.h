@@ -11,8 +11,6 @@
 
 namespace mossrt::runtime {
 
-inline constexpr std::string_view kMetaFile = "meta_instruction.txt";
-
 struct MetaRequest {
   std::optional<std::string> whole{};  // taken as it is
   std::optional<std::string> file{};   // what meta_instruction.txt holds

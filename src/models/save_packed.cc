@@ -6,6 +6,7 @@
 
 #include "base/atomic_file.h"
 #include "base/cat.h"
+#include "base/meta_file.h"
 #include "base/status.h"
 #include "checkpoint/packed_file.h"
 #include "models/model_impl.h"
@@ -30,7 +31,7 @@ constexpr std::string_view kFiles[] = {"config.json",
                                        "chat_template.jinja",
                                        "chat_template.json",
                                        "special_tokens_map.json",
-                                       "meta_instruction.txt",
+                                       kMetaFile,
                                        "LICENSE",
                                        "LICENSE.txt",
                                        "LICENSE.md",
@@ -65,9 +66,11 @@ class Saver {
  private:
   absl::Status TakeFiles(const ByteSource& files) {
     for (const std::string_view name : kFiles) {
-      auto text = ReadAll(files, name, kMaxFile);
+      auto text = ReadAll(files, name, name == kMetaFile ? kMaxMetaFile : kMaxFile);
       if (absl::IsNotFound(text.status())) continue;
-      if (!text.ok()) return text.status();
+      const absl::Status& status = text.status();
+      if (absl::IsInvalidArgument(status)) return absl::DataLossError(status.message());
+      if (!text.ok()) return status;
       image_.files[std::string(name)] = *std::move(text);
     }
     const std::string& config = image_.files["config.json"];

@@ -139,6 +139,25 @@ TEST(MetaInstruction, IsReadFromTheSmallFilesOfACheckpoint) {
   EXPECT_FALSE(ReadMetaFile(*OpenMemory("files", {{"meta_instruction.txt", large}})).ok());
 }
 
+TEST(MetaInstruction, IsWantedWhereNothingElseSaysIt) {
+  const auto wanted = [](const ChatOptions& options) {
+    const auto found = WantsMetaFile(options);
+    EXPECT_TRUE(found.ok()) << found.status();
+    return found.ok() && *found;
+  };
+  EXPECT_TRUE(wanted({}));
+  EXPECT_TRUE(wanted({.plugins = {"Calculate"}}));
+  for (const char* profile : {"moss", "moss-plugin", "readme", "demo", "vortex"}) {
+    EXPECT_TRUE(wanted({.profile = profile})) << profile;
+  }
+  EXPECT_FALSE(wanted({.profile = "opencompass"}));
+  EXPECT_FALSE(wanted({.profile_json = R"({"base": "moss", "meta": null})"}));
+  EXPECT_FALSE(wanted({.profile_json = R"({"base": "moss", "meta": {"head": "A head."}})"}));
+  EXPECT_FALSE(wanted({.meta = ""}));
+  EXPECT_FALSE(wanted({.meta_file = "text"}));
+  EXPECT_FALSE(WantsMetaFile({.profile = "none such"}).ok());
+}
+
 TEST(MetaInstruction, LiesBesideTheCheckpoint) {
   const std::filesystem::path folder =
       std::filesystem::path(testing::TempDir()) / "mossrt_meta_instruction";

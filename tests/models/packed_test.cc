@@ -280,6 +280,25 @@ TEST_F(PackedTest, SmallFilesTravel) {
   EXPECT_TRUE(travelled == expected) << ::testing::PrintToString(*names);
 }
 
+// No larger than conversations read it.
+TEST_F(PackedTest, AMetaInstructionThatIsTooLargeIsRefused) {
+  const ReferenceModel reference("moss");
+  const auto model = reference.Load({});
+  const std::string config = ReadFileOrDie(reference.directory + "/config.json");
+  const auto save = [&](std::size_t size) {
+    const auto files = OpenMemory(
+        "source", {{"config.json", config}, {"meta_instruction.txt", std::string(size, 'x')}});
+    return SavePacked(*model, *files, File(), {}, nullptr);
+  };
+  const absl::Status status = save(65537);
+  EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+  for (const char* part : {"source/meta_instruction.txt", "65537 bytes", "65536"}) {
+    EXPECT_NE(status.message().find(part), absl::string_view::npos) << part << " in " << status;
+  }
+  EXPECT_EQ(Count(), 0u);
+  EXPECT_TRUE(save(65536).ok());
+}
+
 TEST_F(PackedTest, RefusesWhatItCannotWrite) {
   const ReferenceModel reference("moss");
   const auto model = reference.Load({});

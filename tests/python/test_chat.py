@@ -118,6 +118,19 @@ def test_a_packed_file_without_a_meta_instruction_takes_the_one_beside_it(tmp_pa
     assert first_turn(packed) == first_turn(TRAINED)
 
 
+def test_a_meta_instruction_that_is_too_large_is_refused_where_it_is_wanted(tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    shutil.copytree(TRAINED, large)
+    (large / "meta_instruction.txt").write_text("x" * 70000)
+    model = mossrt.Model.from_pretrained(large)
+    with pytest.raises(mossrt.Error, match=r"meta_instruction\.txt: has 70000 .* 65536"):
+        Conversation(model)
+    options: list[dict[str, Any]] = [{"profile": "opencompass"}, {"meta": ""}]
+    for given_options in options:
+        with Conversation(model, **given_options) as conversation:
+            assert conversation.info["meta"]["source"] == "none"
+
+
 def evaluate_script() -> Any:
     spec = importlib.util.spec_from_file_location("evaluate", TRAINED.parent / "evaluate.py")
     assert spec is not None

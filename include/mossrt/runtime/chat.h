@@ -130,6 +130,10 @@ struct RenderedTurns {
 absl::StatusOr<RenderedTurns> RenderTurns(const Tokenizer& tokenizer, const ChatOptions& options,
                                           std::string_view turns_json);
 
+// Whether a conversation begins with what meta_instruction.txt holds, and the options do not say
+// it: not where they state the whole instruction, or a profile without one or with a head of its
+// own.
+absl::StatusOr<bool> WantsMetaFile(const ChatOptions& options);
 // meta_instruction.txt of a checkpoint's small files (OpenModelFiles); nothing if there is none.
 absl::StatusOr<std::optional<std::string>> ReadMetaFile(const ByteSource& files);
 // By path: of a checkpoint directory, or beside a checkpoint that is one file. What a packed file
