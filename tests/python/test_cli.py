@@ -174,6 +174,15 @@ def test_bench() -> None:
     assert "--prompt (-p) of at most" in run("bench", MOSS, "-p", 5000, code=2)[1]
 
 
+def test_bench_takes_options_of_loading() -> None:
+    def weight_bytes(*options: str) -> int:
+        out = run("bench", MOSS, "-p", 2, "-n", 0, "-r", 1, "--json", *options)[0]
+        return int(json.loads(out)[0]["weight_bytes"])
+
+    held = weight_bytes("--dtype", "float32")
+    assert weight_bytes("--dtype", "float32", "-o", "overrides=lm_head.*=float16") < held
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
@@ -211,6 +220,12 @@ def test_bench() -> None:
         (["generate", MOSS, "hi", "--backend", "cblas:/nowhere/lib.so"], 2, "/nowhere/lib.so"),
         (["bench", MOSS, "--backend", "cblas:/nowhere/lib.so"], 2, "install a CBLAS library"),
         (["bench", MOSS, "--backend", "cblas:"], 2, "behind the colon"),
+        (["bench", MOSS, "-o", "mmap"], 2, "KEY=VALUE"),
+        (["bench", MOSS, "-o", "mmap=true"], 2, "option mmap"),
+        (["bench", MOSS, "-o", "huge_page=false"], 2, 'did you mean "huge_pages"'),
+        (["bench", MOSS, "-o", "threads=2"], 2, "--threads"),
+        (["evaluate", MOSS, "-f", "README.md", "-o", "dtype=int8"], 2, "--dtype"),
+        (["convert", MOSS, "x.mossrt", "-o", "dtype=int8"], 2, "--dtype"),
     ],
 )
 def test_exit_codes(arguments: list[Any], code: int, text: str) -> None:
@@ -471,6 +486,12 @@ def test_convert(tmp_path: Path) -> None:
     precious.write_text("text")
     run("convert", TRAINED, precious, code=2)
     assert precious.read_text() == "text"
+    large = tmp_path / "large"
+    shutil.copytree(TRAINED, large)
+    (large / "meta_instruction.txt").write_text("x" * 70000)
+    told = run("convert", large, tmp_path / "large.mossrt", code=3)[1]
+    assert f"{large}/meta_instruction.txt: has 70000 bytes, more than the 65536" in told
+    assert not (tmp_path / "large.mossrt").exists()
     damaged = bytearray(packed.read_bytes())
     damaged[-1] ^= 1
     packed.write_bytes(damaged)

@@ -25,6 +25,7 @@ def run(
     *,
     loading: groups.Loading,
     kv_dtype: common.KvDtype = None,
+    option: common.MoreLoading = None,
     as_json: common.AsJson = False,
 ) -> None:
     """Measures tokens per second: ppN reads a prompt of N tokens, tgN makes N, one at a time.
@@ -37,7 +38,7 @@ def run(
             "there is nothing to measure: give --prompt (-p), --new (-n) or both, above 0",
             common.USAGE,
         )
-    loaded = loading.load(model)
+    loaded = loading.load(model, option=option)
     results = []
     if prompt:
         seconds = repeat(repetitions, lambda: read_prompt(loaded, prompt, kv_dtype))

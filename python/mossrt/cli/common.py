@@ -141,6 +141,16 @@ More = Annotated[
         rich_help_panel=_GENERATION,
     ),
 ]
+MoreLoading = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        "-o",
+        metavar="KEY=VALUE",
+        help="Any other load option; overrides=lm_head.*=float16, or a JSON list of such.",
+        rich_help_panel=_MODEL,
+    ),
+]
 ShowStats = Annotated[
     bool | None, typer.Option("--stats/--no-stats", help="Speed on stderr; default: on a terminal.")
 ]
@@ -262,6 +272,14 @@ def more_options(given: list[str] | None) -> dict[str, object]:
         except json.JSONDecodeError:
             options[key] = value
     return options
+
+
+def load_options(given: list[str] | None, **flags: object) -> dict[str, Any]:
+    """Options of loading: KEY=VALUE pairs, and those that have flags of their own."""
+    options = more_options(given)
+    for name in options.keys() & flags.keys():
+        fail(f"-o {name}=... is an option of its own here: --{name}", USAGE)
+    return options | flags
 
 
 def human_bytes(n: float) -> str:

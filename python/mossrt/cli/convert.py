@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -20,27 +20,19 @@ def run(
     dtype: common.Dtype = "auto",
     threads: common.Threads = None,
     architecture: common.Architecture = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--option",
-            "-o",
-            metavar="KEY=VALUE",
-            help="Any other load option; overrides=lm_head.*=float16, or a JSON list of such.",
-        ),
-    ] = None,
+    option: common.MoreLoading = None,
     quiet: common.Quiet = False,
 ) -> None:
     """Writes one packed file, which every command takes in place of MODEL and loads faster.
 
     It appears whole or not at all, and holds config.json and the tokenizer too.
     """
-    options: dict[str, Any] = common.more_options(option)
+    options = common.load_options(
+        option, dtype=dtype, threads=threads, architecture=architecture
+    )
     if not Path(out).parent.is_dir():
         common.fail(f"there is no folder {Path(out).parent} to write {out} to; make it first")
-    loaded = Model.from_pretrained(
-        model, dtype, threads, progress=True, architecture=architecture, **options
-    )
+    loaded = Model.from_pretrained(model, progress=True, **options)
     common.show_notes(loaded.info, quiet=quiet)
     try:
         loaded.save_packed(out, progress=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich import box
@@ -43,10 +43,7 @@ def run(
     threads: common.Threads = None,
     backend: common.Backend = "native",
     architecture: common.Architecture = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option("--option", "-o", metavar="KEY=VALUE", help="Any other option of loading."),
-    ] = None,
+    option: common.MoreLoading = None,
     quiet: common.Quiet = False,
     as_json: common.AsJson = False,
 ) -> None:
@@ -65,12 +62,11 @@ def run(
         )
     parts = [part for part in given.split(split) if part] if split else [given]
     texts: list[str | Ids] = [common.parse_ids(part) if ids else part for part in parts]
-    options: dict[str, Any] = common.more_options(option)
-    flags: dict[str, Any] = {"threads": threads, "backend": backend, "architecture": architecture}
-    for name in options.keys() & flags.keys():
-        common.fail(f"-o {name}=... is an option of its own here: --{name}", common.USAGE)
-    options |= flags
     dtypes = names(dtype, "--dtype")
+    options = common.load_options(
+        option, dtype=dtype, threads=threads, backend=backend, architecture=architecture
+    )
+    del options["dtype"]  # each in turn
     infos = [inspect(model, dtype=one, **options) for one in (reference, *dtypes)]
     common.show_notes(*infos, quiet=quiet)
     report = evaluate(

@@ -44,11 +44,13 @@ class Loading:
     architecture: common.Architecture = None
     quiet: common.Quiet = False
 
-    def load(self, path: str, generates: bool = False) -> Model:
+    def load(
+        self, path: str, generates: bool = False, option: common.MoreLoading = None
+    ) -> Model:
         """With a progress bar on a terminal, and the model's notes on stderr."""
-        options = dataclasses.asdict(self)
-        del options["quiet"]
-        model = Model.from_pretrained(path, progress=True, **options)
+        flags = dataclasses.asdict(self)
+        del flags["quiet"]
+        model = Model.from_pretrained(path, progress=True, **common.load_options(option, **flags))
         common.show_notes(model.info, quiet=self.quiet, generates=generates)
         return model
 
