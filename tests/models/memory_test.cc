@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::int64_t kHidden = 2048, kLayers = 5, kVocab = 16384;
 // Each CPU counts some pages by itself before the process's count knows of them.
-constexpr std::uint64_t kUncounted = 4u << 20;
+constexpr std::uint64_t kUncounted = 8u << 20;
 
 struct Tensor {
   std::string name;
