@@ -192,6 +192,12 @@ inline void MultiplyGroups(const GemmArgs& a, const Block& block) {
     const int64_t tile_rows = a.m - start < kTileRows ? a.m - start : kTileRows;
     const uint32_t* x = static_cast<const uint32_t*>(a.x) + start * per_row +
                         IntegerInputDwords(block.first * a.group, a.group) * tile_rows;
+    if constexpr (!kOwn && kTilePrefetchBytes > 0) {
+      // The next outputs are single lines far apart, which no hardware foresees.
+      for (int64_t row = start + kTileRows; row < a.m && row < start + 2 * kTileRows; ++row) {
+        for (int p = 0; p < P; ++p) Prefetch(block.y + row * a.y_stride + p * kPanelRows);
+      }
+    }
     for (int64_t row = 0; row < tile_rows; row += kRows) {
       const int64_t rows = tile_rows - row < kRows ? tile_rows - row : kRows;
       const int64_t pass = (start + row) / kRows;

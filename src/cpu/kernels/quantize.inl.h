@@ -8,6 +8,7 @@ namespace mossrt::cpu::MOSSRT_ISA {
 // Adding and taking off 1.5 * 2^23 rounds |x| < 2^22 to an integer, ties to even; its bits hold the
 // integer in their low half.
 inline constexpr float kRoundingMagic = 12582912.0f;
+inline constexpr uint32_t kRoundingMagicBits = 0x4B400000u;
 
 inline F32x16 Magnitude(F32x16 x) { return FromBits(And(ToBits(x), SetBits(0x7FFFFFFFu))); }
 
@@ -27,6 +28,29 @@ inline void StoreQuads(const U32x16 (&rows)[1], uint32_t* to, int64_t step) {
   StoreU8(rows[0], bytes);
 #pragma GCC unroll 4
   for (int64_t quad = 0; quad < 4; ++quad) __builtin_memcpy(to + quad * step, bytes + 4 * quad, 4);
+}
+
+// The largest lane of row r in lane r. Where four rows can be reduced side by side, a level has
+// words for that.
+template <int R>
+inline F32x16 MaximaOf(const F32x16 (&rows)[R]) {
+  F32x16 all = Set(MaxOfLanes(rows[R - 1]));
+#pragma GCC unroll 4
+  for (int r = R - 1; r > 0; --r) {
+    all = Select(FirstLanes(r), Set(MaxOfLanes(rows[r - 1])), all);
+  }
+  return all;
+}
+
+// The sum of the lanes of row r in lane r.
+template <int R>
+inline F32x16 SumsOf(const F32x16 (&rows)[R]) {
+  F32x16 all = Set(Sum(rows[R - 1]));
+#pragma GCC unroll 4
+  for (int r = R - 1; r > 0; --r) {
+    all = Select(FirstLanes(r), Set(Sum(rows[r - 1])), all);
+  }
+  return all;
 }
 
 // How R rows of n values become integers: row r in lane r.
@@ -50,11 +74,7 @@ inline Steps StepsOf(const float* x, int64_t stride, int64_t n) {
       most[r] = Max(Magnitude(LoadFirst(x + r * stride + i, static_cast<int>(n - i))), most[r]);
     }
   }
-  F32x16 largest = Set(MaxOfLanes(most[R - 1]));
-#pragma GCC unroll 4
-  for (int r = R - 1; r > 0; --r) {
-    largest = Select(FirstLanes(r), Set(MaxOfLanes(most[r - 1])), largest);
-  }
+  const F32x16 largest = MaximaOf(most);
   const Mask16 nothing = Less(largest, Set(0x1p-100f));
   Steps steps;
   Store(Select(nothing, Set(0.0f), Div(Set(127.0f), largest)), steps.inverse);
@@ -90,25 +110,25 @@ inline void RoundRows(const float* x, int64_t stride, int64_t n, int64_t padded,
 }
 
 // The scale, or NaN if a value is not finite.
-inline float ScaleOf(float scale, float sum) { return scale + sum * 0.0f; }
+inline F32x16 ScalesOf(const Steps& steps, F32x16 sums) {
+  return Add(LoadAligned(steps.scale), Mul(sums, Set(0.0f)));
+}
 
 // One group of R rows; `to` receives group / 4 dwords, a scale and a sum of each, `step` dwords
 // apart.
 template <int R>
-inline void RoundInputs(const float* x, int64_t stride, int64_t n, int64_t group, uint32_t* to,
-                        int64_t step) {
-  const Steps steps = StepsOf<R>(x, stride, n);
+inline void RoundInputs(const float* x, int64_t stride, int64_t n, int64_t group,
+                        const Steps& steps, uint32_t* to, int64_t step) {
   F32x16 total[R];
   RoundRows<R>(x, stride, n, group, steps, total, [=](int64_t i, const U32x16(&bits)[R]) {
     StoreQuads(bits, to + i / 4 * step, step);
   });
-  uint32_t* const tail = to + group / 4 * step;
-#pragma GCC unroll 4
-  for (int r = 0; r < R; ++r) {
-    const float sum = Sum(total[r]);
-    tail[r] = __builtin_bit_cast(uint32_t, ScaleOf(steps.scale[r], sum));
-    tail[step + r] = sum == sum ? static_cast<uint32_t>(static_cast<int32_t>(sum)) : 0;
-  }
+  const F32x16 sums = SumsOf(total);
+  const U32x16 integers =
+      Add(ToBits(Add(sums, Set(kRoundingMagic))), SetBits(~kRoundingMagicBits + 1));
+  auto* const tail = reinterpret_cast<float*>(to + group / 4 * step);
+  StoreFirst(ScalesOf(steps, sums), tail, R);
+  StoreFirst(Select(IsNan(sums), Set(0.0f), FromBits(integers)), tail + step, R);
 }
 
 template <int R, class StoreBitsOf>
@@ -121,8 +141,7 @@ inline void RoundAround128(const float* x, int64_t stride, int64_t n, float* sca
     for (int r = 0; r < R; ++r) bits[r] = And(Xor(bits[r], SetBits(128)), SetBits(255));
     store(i, bits);
   });
-#pragma GCC unroll 4
-  for (int r = 0; r < R; ++r) scales[r] = ScaleOf(steps.scale[r], Sum(total[r]));
+  StoreFirst(ScalesOf(steps, SumsOf(total)), scales, R);
 }
 
 static void keys_to_bytes(const float* x, int64_t stride, int64_t m, int64_t n, uint32_t* panel,
@@ -178,12 +197,19 @@ static void pack_x_int8(const float* x, int64_t stride, int64_t m, int64_t k, in
     for (int64_t j = 0; j < k; j += group) {
       const int64_t n = k - j < group ? k - j : group;
       const float* from = x + first * stride + j;
+      // All steps of a tile first: none waits for the largest of another.
+      Steps steps[kTileRows / kRoundedRows];
       int64_t row = 0;
       for (; row + kRoundedRows <= rows; row += kRoundedRows) {
-        RoundInputs<kRoundedRows>(from + row * stride, stride, n, group, tile + row, rows);
+        steps[row / kRoundedRows] = StepsOf<kRoundedRows>(from + row * stride, stride, n);
+      }
+      for (row = 0; row + kRoundedRows <= rows; row += kRoundedRows) {
+        RoundInputs<kRoundedRows>(from + row * stride, stride, n, group, steps[row / kRoundedRows],
+                                  tile + row, rows);
       }
       for (; row < rows; ++row) {
-        RoundInputs<1>(from + row * stride, stride, n, group, tile + row, rows);
+        const float* const x_row = from + row * stride;
+        RoundInputs<1>(x_row, stride, n, group, StepsOf<1>(x_row, stride, n), tile + row, rows);
       }
       tile += per_group * rows;
     }

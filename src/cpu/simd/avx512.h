@@ -203,4 +203,24 @@ inline float MaxOfLanes(F32x16 a) {
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
 
+// Four rows side by side: the same of all their lanes, of row r in lane r.
+template <class Two>
+inline F32x16 ReduceRows(const F32x16 (&rows)[4], Two two) {
+  const auto interleave = [two](__m512 a, __m512 b) {
+    return two(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+  };
+  const __m512d ab = _mm512_castps_pd(interleave(rows[0].v, rows[1].v));
+  const __m512d cd = _mm512_castps_pd(interleave(rows[2].v, rows[3].v));
+  const __m512 quads = two(_mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)),
+                           _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)));
+  const __m512 halves = two(quads, _mm512_shuffle_f32x4(quads, quads, 0x4E));
+  return {two(halves, _mm512_shuffle_f32x4(halves, halves, 0xB1))};
+}
+inline F32x16 MaximaOf(const F32x16 (&rows)[4]) {
+  return ReduceRows(rows, [](__m512 a, __m512 b) { return _mm512_max_ps(a, b); });
+}
+inline F32x16 SumsOf(const F32x16 (&rows)[4]) {
+  return ReduceRows(rows, [](__m512 a, __m512 b) { return _mm512_add_ps(a, b); });
+}
+
 }  // namespace mossrt::cpu::MOSSRT_ISA
