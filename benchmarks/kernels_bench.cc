@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/page_buffer.h"
 #include "kernel_products.h"
 #include "mossrt/runtime/kernel_table.h"
 #include "probe.h"
@@ -142,6 +143,16 @@ struct Bench {
   }
   void pack_w_u16_pairs() {
     Row("pack_w_u16_pairs", kRow * 16, [this] { t.pack_w_u16_pairs(h_rows, 16, kRow, panel); });
+  }
+  // A group of 4 bits of 2048 outputs, into panels of 2048 inputs.
+  void pack_w_words() {
+    constexpr std::int64_t kPanels = 128, kLines = 16, kPanelBytes = 16 * (64 + kLines * 64);
+    static std::vector<std::uint32_t> words(kPanels * kLines * 16, 0x12345678u);
+    static const auto memory = *runtime::PageBuffer::Create(kPanels * kPanelBytes, true);
+    Row("pack_w_words", kPanels * kLines * 16 * 8, [this] {
+      t.pack_w_words(words.data(), kPanels * 16, kLines, 4, kPanels,
+                     reinterpret_cast<std::uint32_t*>(memory.data()), kPanelBytes);
+    });
   }
   void gemm_f32() { RegisterFloatProducts("gemm_f32", t.gemm_f32, Arithmetic::kF32, 4); }
   void gemm_f16() { RegisterFloatProducts("gemm_f16", t.gemm_f16, Arithmetic::kF32, 2); }

@@ -349,6 +349,12 @@ absl::Status GptqMatrix::ReadScales(const Segment& segment, CrcLedger* ledger,
       [&](std::int64_t group, std::int64_t groups,
           std::span<const std::uint8_t> block) -> absl::Status {
         for (std::int64_t i = 0; i < groups; ++i) {
+          if (type == DType::kF16 && as_they_stand_ && out.row_stride == 1) {
+            std::memcpy(&out.At(segment.columns.front().row, group + i),
+                        &block[static_cast<std::size_t>(2 * i * width)],
+                        static_cast<std::size_t>(2 * width));
+            continue;
+          }
           for (const Column& column : segment.columns) {
             const std::int64_t at = i * width + column.column - segment.first();
             std::uint16_t& half = out.At(column.row, group + i);

@@ -53,10 +53,9 @@ void AddQuantised(const WeightRule& rule, const GptqTensors& tensors, const Gptq
   // Integers of a slab, its scales and zero points, and two pieces of the file.
   const std::int64_t by_rows =
       rows * (tensors.inputs + 4 * tensors.groups) + (2 << 20) + tensors.inputs * 4;
-  // A group's words of all outputs, its scales and zero points, and a piece of the file.
-  constexpr std::int64_t kMostInputs = 128;  // of a group as it is held
+  // Words of all outputs, scales and zero points of a group, and a piece of the file.
   const std::int64_t by_words =
-      tensors.outputs * (kMostInputs * tensors.bits / 32 + 1) * 4 + (1 << 20);
+      std::max<std::int64_t>(tensors.outputs * 4, 512 << 10) + tensors.outputs * 4 + (1 << 20);
   stored->scratch =
       std::max(stored->scratch, static_cast<std::uint64_t>(std::max(by_rows, by_words)));
   if (stored->parts.contains(tensors.qweight->name)) return;  // q, k and v

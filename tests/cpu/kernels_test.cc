@@ -85,6 +85,38 @@ void CheckActivation(const KernelTable& t, const char* kernel, Run run, Function
   EXPECT_TRUE(std::isnan(y[8]));
 }
 
+// Byte by byte from the values that the words hold.
+void CheckWords(const KernelTable& t, std::int64_t bits, std::int64_t panels, std::int64_t lines) {
+  const std::int64_t stride = panels * 16 + 3, panel_bytes = lines * 64 + 128, fields = 32 / bits;
+  std::vector<std::uint32_t> words(static_cast<std::size_t>(1 + lines * stride + 16));
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    words[i] = static_cast<std::uint32_t>(i + 1) * 2654435761u;
+  }
+  AlignedBytes out(static_cast<std::size_t>(panels * panel_bytes) + 64);
+  constexpr std::byte kUntouched{0xA5};
+  std::fill_n(out.bytes(), panels * panel_bytes, kUntouched);
+  const std::uint32_t* from = words.data() + 1;
+  t.pack_w_words(from, stride, lines, bits, panels, reinterpret_cast<std::uint32_t*>(out.bytes()),
+                 panel_bytes);
+  for (std::int64_t p = 0; p < panels; ++p) {
+    const std::byte* panel = out.bytes() + p * panel_bytes;
+    for (std::int64_t byte = 0; byte < panel_bytes; ++byte) {
+      unsigned expected = std::to_integer<unsigned>(kUntouched);
+      if (const std::int64_t line = byte / 64; line < lines) {
+        const std::uint32_t word = from[line * stride + p * 16 + byte % 64 / 4];
+        const auto value = [&](std::int64_t field) {
+          return word >> (field * bits) & ((1u << bits) - 1);
+        };
+        expected = value(byte % 4);
+        if (fields == 8) expected |= value(byte % 4 + 4) << 4;
+      }
+      ASSERT_EQ(std::to_integer<unsigned>(panel[byte]), expected)
+          << t.name << " " << bits << " bits, panel " << p << " of " << panels << ", byte " << byte
+          << " of " << lines << " lines";
+    }
+  }
+}
+
 // 16 rows of k values -> a panel, by the description of the layout.
 template <class T, class Pack>
 void CheckWeights(const KernelTable& t, const char* kernel, bool pairs, Pack pack) {
@@ -438,6 +470,14 @@ struct Checks {
                                    std::int64_t count, std::int64_t k, std::uint16_t* panel) {
                                   level.pack_w_u16_pairs(rows, count, k, panel);
                                 });
+  }
+
+  static void pack_w_words(const KernelTable& t) {
+    for (const std::int64_t bits : {4, 8}) {
+      for (const std::int64_t panels : {0, 1, 3}) {
+        for (const std::int64_t lines : {0, 1, 5}) CheckWords(t, bits, panels, lines);
+      }
+    }
   }
 
   static void gemm_f32(const KernelTable& t) { CheckGemm(t, WeightFormat::kF32); }

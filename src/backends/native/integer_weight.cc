@@ -18,9 +18,8 @@ using cpu::kPanelRows;
 // Steps of the scale search; twice as many gain nothing (docs/numerics.md).
 constexpr std::int64_t kSearchSteps = 24;
 
-// Of words, so that they stay in a core's caches until they are in panels; a single group of many
-// outputs is more.
-constexpr std::int64_t kWordSlabBytes = std::int64_t{1} << 20;
+// Of words that are read at once, so that they stay in the second cache until they are in panels.
+constexpr std::int64_t kWordBytes = std::int64_t{512} << 10;
 
 cpu::IntegerPanel LayoutOf(const WeightFormat& format) {
   return {.bits = format.bits, .group = format.group, .zeros = format.zeros};
@@ -52,22 +51,6 @@ void WriteHeader(const IntegerPanel& layout, const std::uint16_t* scales,
                  const std::uint16_t* zeros, std::byte* header) {
   std::memcpy(header, scales, 32);
   if (layout.zeros) std::memcpy(header + 32, zeros, 32);
-}
-
-using Words16 [[gnu::vector_size(64)]] = std::uint32_t;
-
-// A line of a panel from the words of 16 rows. Of 4 bits, fields 0 to 3 of a word become the low
-// halves of its bytes, fields 4 to 7 the high ones.
-void WriteLine(std::int64_t bits, const std::uint32_t* words, std::byte* line) {
-  Words16 w;
-  std::memcpy(&w, words, sizeof(w));
-  if (bits == 4) {
-    Words16 differ = (w ^ (w >> 8)) & 0x0000FF00u;
-    w ^= differ ^ (differ << 8);
-    differ = (w ^ (w >> 4)) & 0x00F000F0u;
-    w ^= differ ^ (differ << 4);
-  }
-  std::memcpy(line, &w, sizeof(w));
 }
 
 void WritePanel(const IntegerPanel& layout, const PanelRows& rows, std::byte* panel) {
@@ -110,10 +93,12 @@ class Packer {
   absl::Status Run(ThreadTeam& team) {
     if (const IntegerEncoding* integers = source_.integers()) {
       if (AsWords(*integers)) {
+        // Words of a group, and its scales and zero points.
+        const std::int64_t group_bytes = source_.rows() * (WordsAtOnce(1) + 1) * 4;
         const Slabs slabs{.units = columns_.groups(),
                           .align = 1,
-                          .unit_bytes = source_.rows() * (WordsOfGroup() + 1) * 4,
-                          .slab_bytes = kWordSlabBytes};
+                          .unit_bytes = group_bytes,
+                          .slab_bytes = std::max(group_bytes, kWordBytes)};
         return ForSlabs(request_, slabs, team,
                         [&](std::int64_t first, std::int64_t count, std::span<std::uint8_t> slab) {
                           return TakeWords(first, count, slab);
@@ -237,61 +222,93 @@ class Packer {
 
   std::int64_t WordsOfGroup() const { return layout_.group * layout_.bits / 32; }
 
+  // Of every output, of `groups` groups: all of them, or the part of one that is read at once.
+  std::int64_t WordsAtOnce(std::int64_t groups) const {
+    if (groups > 1) return groups * WordsOfGroup();
+    const std::int64_t row_bytes = std::max<std::int64_t>(1, source_.rows()) * 4;
+    const std::int64_t most = std::clamp<std::int64_t>(kWordBytes / row_bytes, 1, WordsOfGroup());
+    const std::int64_t parts = (WordsOfGroup() + most - 1) / most;
+    return (WordsOfGroup() + parts - 1) / parts;
+  }
+
   // Groups [first, first + count) of every panel. As the file has words of all outputs side by
   // side, it is read in long pieces, each once.
   absl::Status TakeWords(std::int64_t first, std::int64_t count,
                          std::span<std::uint8_t> slab) const {
     const std::int64_t rows = source_.rows(), all = source_.cols() * layout_.bits / 32;
-    const std::int64_t first_word = first * WordsOfGroup();
-    const std::int64_t n = std::min(count * WordsOfGroup(), all - first_word);
+    const std::int64_t begin = first * WordsOfGroup(), end = begin + count * WordsOfGroup();
     const std::int64_t first_group = columns_.of_file[static_cast<std::size_t>(first)],
                        last_group = columns_.of_file[static_cast<std::size_t>(first + count - 1)];
     const auto halves = static_cast<std::size_t>((last_group - first_group + 1) * rows);
     auto* scales = reinterpret_cast<std::uint16_t*>(slab.data());
-    const std::uint16_t* zeros = scales + halves;
+    std::uint16_t* zeros = scales + halves;
     auto* words = reinterpret_cast<std::uint32_t*>(slab.data() + 4 * halves);
-    MOSSRT_RETURN_IF_ERROR(source_.ReadWords({.first_word = first_word,
-                                              .words = {words, static_cast<std::size_t>(n * rows)},
-                                              .first_group = first_group,
-                                              .scales = {scales, halves},
-                                              .zeros = {scales + halves, halves}}));
-    // Each thread starts at its own share of the panels, so that no two touch a page first.
-    const std::int64_t panels = (rows + kPanelRows - 1) / kPanelRows,
-                       start = panels * first / columns_.groups();
-    for (std::int64_t i = 0; i < panels; ++i) {
-      const std::int64_t panel = (start + i) % panels, row = panel * kPanelRows;
-      WriteGroups(first, count, n, words + row, scales + row, zeros + row,
-                  std::min(kPanelRows, rows - row), PanelOf(row));
+    const std::int64_t step = WordsAtOnce(count);
+    for (std::int64_t word = begin; word < end; word += step) {
+      const std::int64_t wanted = std::min(step, end - word);
+      // The inputs behind the file's are zero.
+      const std::int64_t there = std::clamp<std::int64_t>(all - word, 0, wanted);
+      const std::size_t headers = word == begin ? halves : 0;
+      MOSSRT_RETURN_IF_ERROR(
+          source_.ReadWords({.first_word = std::min(word, all),
+                             .words = {words, static_cast<std::size_t>(there * rows)},
+                             .first_group = first_group,
+                             .scales = {scales, headers},
+                             .zeros = {zeros, headers}}));
+      std::fill_n(words + there * rows, (wanted - there) * rows, 0u);
+      for (std::int64_t at = word; at < word + wanted;) {
+        const std::int64_t g = at / WordsOfGroup(), line = at % WordsOfGroup();
+        const std::int64_t lines = std::min(WordsOfGroup() - line, word + wanted - at);
+        WriteLines(first, layout_.DataOffset(g) + static_cast<std::size_t>(line) * 64, lines,
+                   words + (at - word) * rows);
+        at += lines;
+      }
+    }
+    for (std::int64_t g = first; g < first + count; ++g) {
+      const std::int64_t of_slab = columns_.of_file[static_cast<std::size_t>(g)] - first_group;
+      WriteHeaders(g, scales + of_slab * rows, zeros + of_slab * rows);
     }
     return absl::OkStatus();
   }
 
-  // Groups [first, first + count) of one panel of `lanes` rows, of which each array has successive
-  // ones; `n` words are there, the inputs behind them are zero.
-  void WriteGroups(std::int64_t first, std::int64_t count, std::int64_t n,
-                   const std::uint32_t* words, const std::uint16_t* scales,
-                   const std::uint16_t* zeros, std::int64_t lanes, std::byte* panel) const {
-    const std::int64_t rows = source_.rows(), of_group = WordsOfGroup();
-    const auto whole = [lanes](auto* edge, const auto* from) {
-      if (lanes == kPanelRows) return from;
-      std::copy_n(from, lanes, edge);
-      return static_cast<decltype(from)>(edge);
+  // Lines at `offset` of every panel, from rows of words of all outputs. Each thread starts at its
+  // own share of the panels, so that no two touch a page first.
+  void WriteLines(std::int64_t first_group, std::size_t offset, std::int64_t lines,
+                  const std::uint32_t* words) const {
+    const std::int64_t rows = source_.rows(), whole = rows / kPanelRows;
+    const std::int64_t start = whole * first_group / columns_.groups();
+    const auto write = [&](const std::uint32_t* from, std::int64_t stride, std::int64_t count,
+                           std::int64_t panel, std::int64_t panels) {
+      auto* to = PanelOf(panel * kPanelRows) + offset;
+      kernels_.pack_w_words(from, stride, count, layout_.bits, panels,
+                            reinterpret_cast<std::uint32_t*>(to),
+                            static_cast<std::int64_t>(panel_bytes_));
     };
-    std::uint16_t edge_scales[kPanelRows] = {}, edge_zeros[kPanelRows] = {};
-    std::uint32_t edge_words[kPanelRows] = {};
-    const std::uint32_t nothing[kPanelRows] = {};
-    const std::int32_t* of_file = columns_.of_file.data() + first;
-    for (std::int64_t g = 0; g < count; ++g) {
-      const std::int64_t in_slab = (of_file[g] - of_file[0]) * rows;
-      WriteHeader(layout_, whole(edge_scales, scales + in_slab), whole(edge_zeros, zeros + in_slab),
-                  panel + layout_.HeaderOffset(first + g));
-      std::byte* line = panel + layout_.DataOffset(first + g);
-      for (std::int64_t i = g * of_group; i < (g + 1) * of_group; ++i, line += 64) {
-        // Both jump between distant lines, which the processor does not foresee: 6 % of user time.
-        __builtin_prefetch(words + i * rows + 4 * kPanelRows);
-        __builtin_prefetch(line + panel_bytes_, 1);
-        WriteLine(layout_.bits, i < n ? whole(edge_words, words + i * rows) : nothing, line);
+    write(words + start * kPanelRows, rows, lines, start, whole - start);
+    write(words, rows, lines, 0, start);
+    if (rows % kPanelRows == 0) return;
+    std::vector<std::uint32_t> edge(static_cast<std::size_t>(lines * kPanelRows));
+    for (std::int64_t i = 0; i < lines; ++i) {
+      std::copy_n(words + i * rows + whole * kPanelRows, rows % kPanelRows,
+                  edge.begin() + i * kPanelRows);
+    }
+    write(edge.data(), kPanelRows, lines, whole, 1);
+  }
+
+  // The header of a group in every panel, from the scales and zero points of all outputs.
+  void WriteHeaders(std::int64_t group, const std::uint16_t* scales,
+                    const std::uint16_t* zeros) const {
+    for (std::int64_t row = 0; row < source_.rows(); row += kPanelRows) {
+      std::byte* header = PanelOf(row) + layout_.HeaderOffset(group);
+      const std::int64_t lanes = std::min(kPanelRows, source_.rows() - row);
+      if (lanes == kPanelRows) {
+        WriteHeader(layout_, scales + row, zeros + row, header);
+        continue;
       }
+      std::uint16_t edge_scales[kPanelRows] = {}, edge_zeros[kPanelRows] = {};
+      std::copy_n(scales + row, lanes, edge_scales);
+      std::copy_n(zeros + row, lanes, edge_zeros);
+      WriteHeader(layout_, edge_scales, edge_zeros, header);
     }
   }
 

@@ -108,4 +108,25 @@ static void pack_w_u16_pairs(const uint16_t* const* rows, int64_t count, int64_t
   }
 }
 
+// Fields 0 to 3 of 4 bits to the low halves of the bytes, fields 4 to 7 to the high ones.
+inline U32x16 FieldsToHalves(U32x16 w) {
+  U32x16 differ = And(Xor(w, ShiftRight<8>(w)), SetBits(0x0000FF00u));
+  w = Xor(w, Xor(differ, ShiftLeft<8>(differ)));
+  differ = And(Xor(w, ShiftRight<4>(w)), SetBits(0x00F000F0u));
+  return Xor(w, Xor(differ, ShiftLeft<4>(differ)));
+}
+
+static void pack_w_words(const uint32_t* words, int64_t stride, int64_t lines, int64_t bits,
+                         int64_t panels, uint32_t* to, int64_t panel_bytes) {
+  for (int64_t p = 0; p < panels; ++p) {
+    auto* line = reinterpret_cast<char*>(to) + p * panel_bytes;
+    for (int64_t i = 0; i < lines; ++i, line += 64) {
+      const auto* from = reinterpret_cast<const float*>(words + i * stride + p * kPanelRows);
+      const U32x16 w = ToBits(Load(from));
+      StreamBits(bits == 4 ? FieldsToHalves(w) : w, line);
+    }
+  }
+  EndStream();
+}
+
 }  // namespace mossrt::cpu::MOSSRT_ISA

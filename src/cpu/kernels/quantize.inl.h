@@ -246,9 +246,11 @@ inline float ValueOfF16(uint16_t half) {
 // The float16 next to x and its value.
 inline float NearestF16(float x, uint16_t* bits) {
   uint16_t halves[16];
+  float values[16];
   StoreF16(Set(x), halves);
+  Store(LoadF16(halves), values);
   *bits = halves[0];
-  return ValueOfF16(halves[0]);
+  return values[0];
 }
 
 inline float SquaredError(const float* w, int64_t n, const Rounding& r, float scale) {

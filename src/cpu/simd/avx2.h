@@ -123,6 +123,12 @@ inline void StoreBits(U32x16 a, void* aligned) {
   _mm256_store_si256(p, a.lo);
   _mm256_store_si256(p + 1, a.hi);
 }
+inline void StreamBits(U32x16 a, void* aligned) {
+  auto* p = static_cast<__m256i*>(aligned);
+  _mm256_stream_si256(p, a.lo);
+  _mm256_stream_si256(p + 1, a.hi);
+}
+inline void EndStream() { _mm_sfence(); }
 inline F32x16 ToFloat(U32x16 a) { return {_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)}; }
 // The low byte of each dword to the front of its 128-bit half.
 inline __m256i LowBytes(__m256i a) {

@@ -86,6 +86,10 @@ inline U32x16 Nibbles(U32x16 a, int quad) {
 inline U32x16 LoadBits(const void* aligned) { return {_mm512_load_si512(aligned)}; }
 
 inline void StoreBits(U32x16 a, void* aligned) { _mm512_store_si512(aligned, a.v); }
+inline void StreamBits(U32x16 a, void* aligned) {
+  _mm512_stream_si512(static_cast<__m512i*>(aligned), a.v);
+}
+inline void EndStream() { _mm_sfence(); }
 inline F32x16 ToFloat(U32x16 a) { return {_mm512_cvtepi32_ps(a.v)}; }
 inline void StoreU8(U32x16 a, std::uint8_t* p) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a.v));

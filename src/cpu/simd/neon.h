@@ -158,6 +158,8 @@ inline void StoreBits(U32x16 a, void* aligned) {
   auto* words = static_cast<std::uint32_t*>(aligned);
   for (int i = 0; i < 4; ++i) vst1q_u32(words + 4 * i, a.part[i]);
 }
+inline void StreamBits(U32x16 a, void* aligned) { StoreBits(a, aligned); }
+inline void EndStream() {}
 inline F32x16 ToFloat(U32x16 a) {
   return MakeF32([&](int i) { return vcvtq_f32_s32(vreinterpretq_s32_u32(a.part[i])); });
 }

@@ -168,6 +168,10 @@ inline void StoreBits(U32x16 a, void* aligned) {
   auto* words = static_cast<std::uint32_t*>(aligned);
   for (int i = 0; i < 16; ++i) words[i] = a.lane[i];
 }
+// A line of 64 bytes, past the caches where that is possible. Before other threads may read such
+// lines, EndStream.
+inline void StreamBits(U32x16 a, void* aligned) { StoreBits(a, aligned); }
+inline void EndStream() {}
 // Dwords as two's complement integers.
 inline F32x16 ToFloat(U32x16 a) {
   return MakeF32([&](int i) { return static_cast<float>(static_cast<std::int32_t>(a.lane[i])); });
