@@ -315,6 +315,9 @@ class IntegersInMemory final : public WeightSource {
   }
   absl::Status ReadWords(const IntegerWords& out) const override {
     as_words = true;
+    std::size_t most = most_words;
+    while (most < out.words.size() && !most_words.compare_exchange_weak(most, out.words.size())) {
+    }
     const std::int64_t fields = 32 / encoding_.bits;
     std::fill(out.words.begin(), out.words.end(), 0u);
     for (std::int64_t i = 0; i < std::ssize(out.words) * fields; ++i) {
@@ -347,6 +350,7 @@ class IntegersInMemory final : public WeightSource {
   }
 
   mutable std::atomic<bool> as_words{false};
+  mutable std::atomic<std::size_t> most_words{0};  // of a read
 
  private:
   static std::size_t At(std::int64_t i) { return static_cast<std::size_t>(i); }
@@ -358,8 +362,24 @@ class IntegersInMemory final : public WeightSource {
   IntegerEncoding encoding_;
 };
 
-TEST(NativeBackend, PacksIntegersOfEdgesByWordsAndByBytes) {
+// Packs `source` and reads every value back.
+void ExpectHeld(const IntegersInMemory& source) {
   auto backend = *CreateBackend("native");
+  const WeightFormat held =
+      backend->HeldAs(source, *ParseWeightFormat(source.integers()->bits == 4 ? "int4" : "int8"));
+  MemoryArena arena(backend->PackedBytes(source, held) + 4096);
+  auto team = *CreateThreadTeam(2);
+  const auto packed = backend->Pack({.source = &source, .format = held, .arena = &arena}, *team);
+  ASSERT_TRUE(packed.ok()) << packed.status();
+  std::vector<float> row(static_cast<std::size_t>(source.cols()));
+  for (std::int64_t i = 0; i < source.rows(); ++i) {
+    backend->ReadRow(**packed, i, row.data());
+    for (std::int64_t k = 0; k < source.cols(); ++k)
+      ASSERT_EQ(row[static_cast<std::size_t>(k)], source.Value(i, k)) << i << ", " << k;
+  }
+}
+
+TEST(NativeBackend, PacksIntegersOfEdgesByWordsAndByBytes) {
   for (const std::int64_t rows : {1, 16, 21, 48}) {
     for (const std::int64_t cols :
          {8, 120, 128, 152, 264, 260, 262}) {  // the last are no whole of words
@@ -370,23 +390,23 @@ TEST(NativeBackend, PacksIntegersOfEdgesByWordsAndByBytes) {
                        << rows << " x " << cols << ", " << bits << " bits, groups of " << group
                        << ", order " << static_cast<int>(order));
           const IntegersInMemory source(bits, rows, cols, group, order);
-          const WeightFormat held =
-              backend->HeldAs(source, *ParseWeightFormat(bits == 4 ? "int4" : "int8"));
-          MemoryArena arena(backend->PackedBytes(source, held) + 4096);
-          auto team = *CreateThreadTeam(2);
-          const auto packed =
-              backend->Pack({.source = &source, .format = held, .arena = &arena}, *team);
-          ASSERT_TRUE(packed.ok()) << packed.status();
+          ExpectHeld(source);
           EXPECT_EQ(source.as_words, source.in_order() && cols * bits % 32 == 0);
-          std::vector<float> row(static_cast<std::size_t>(cols));
-          for (std::int64_t i = 0; i < rows; ++i) {
-            backend->ReadRow(**packed, i, row.data());
-            for (std::int64_t k = 0; k < cols; ++k)
-              ASSERT_EQ(row[static_cast<std::size_t>(k)], source.Value(i, k)) << i << ", " << k;
-          }
         }
       }
     }
+  }
+}
+
+// A group's words of so many outputs are more than the second cache holds.
+TEST(NativeBackend, ReadsAGroupOfManyOutputsInParts) {
+  constexpr std::int64_t kRows = 10005;
+  for (const int bits : {4, 8}) {
+    SCOPED_TRACE(bits);
+    const IntegersInMemory source(bits, kRows, 264, 128, GroupOrder::kAsTheyCome);
+    ExpectHeld(source);
+    EXPECT_TRUE(source.as_words);
+    EXPECT_EQ(source.most_words, static_cast<std::size_t>((bits == 4 ? 8 : 11) * kRows));
   }
 }
 
