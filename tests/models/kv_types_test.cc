@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <random>
 
 #include "attention64.h"
@@ -19,6 +20,35 @@ struct Case {
   DType dtype;
   std::int64_t heads, kv_heads, head_dim;
 };
+
+// What all tokens of `q` [tokens, heads * head_dim] make of a cache of as many.
+std::vector<float> Attended(const Case& c, const KvCache& kv, const std::vector<float>& q) {
+  const std::int64_t width = c.heads * c.head_dim, tokens = std::ssize(q) / width;
+  const AttentionShape attention{.heads = c.heads,
+                                 .kv_heads = c.kv_heads,
+                                 .head_dim = c.head_dim,
+                                 .block_tokens = kKvBlockTokens,
+                                 .kv_dtype = c.dtype,
+                                 .scale = 0.25f};
+  const AttentionSequence sequence{
+      .rows = tokens,
+      .cache = &kv,
+      .keys =
+          [](const void* cache, std::int64_t b, std::int64_t l, std::int64_t h) {
+            return static_cast<const std::byte*>(static_cast<const KvCache*>(cache)->Keys(b, l, h));
+          },
+      .values =
+          [](const void* cache, std::int64_t b, std::int64_t l, std::int64_t h) {
+            return static_cast<const std::byte*>(
+                static_cast<const KvCache*>(cache)->Values(b, l, h));
+          }};
+  const auto team = *CreateThreadTeam(2);
+  const auto scratch = *PageBuffer::Create(2 * AttentionScratchBytes(attention), false);
+  std::vector<float> out(q.size());
+  Attention(attention, 0, {&sequence, 1}, {q.data(), tokens, width, width},
+            {out.data(), tokens, width, width}, scratch.data(), *team);
+  return out;
+}
 
 class CachedAttention : public testing::TestWithParam<Case> {};
 
@@ -47,31 +77,7 @@ TEST_P(CachedAttention, RoundsQueriesAndProbabilitiesAsTheCacheDoes) {
     }
   }
   const std::int64_t width = c.heads * c.head_dim;
-  std::vector<float> q = draw(kTokens * width), out(q.size());
-  const AttentionShape attention{.heads = c.heads,
-                                 .kv_heads = c.kv_heads,
-                                 .head_dim = c.head_dim,
-                                 .block_tokens = kKvBlockTokens,
-                                 .kv_dtype = c.dtype,
-                                 .scale = 0.25f};
-  const AttentionSequence sequence{
-      .rows = kTokens,
-      .cache = &kv,
-      .keys =
-          [](const void* cache, std::int64_t b, std::int64_t l, std::int64_t h) {
-            return static_cast<const std::byte*>(static_cast<const KvCache*>(cache)->Keys(b, l, h));
-          },
-      .values =
-          [](const void* cache, std::int64_t b, std::int64_t l, std::int64_t h) {
-            return static_cast<const std::byte*>(
-                static_cast<const KvCache*>(cache)->Values(b, l, h));
-          }};
-  auto team = CreateThreadTeam(2);
-  ASSERT_TRUE(team.ok());
-  auto scratch = PageBuffer::Create(2 * AttentionScratchBytes(attention), false);
-  ASSERT_TRUE(scratch.ok());
-  Attention(attention, 0, {&sequence, 1}, {q.data(), kTokens, width, width},
-            {out.data(), kTokens, width, width}, scratch->data(), **team);
+  const std::vector<float> q = draw(kTokens * width), out = Attended(c, kv, q);
 
   double difference = 0, rounding = 0, size = 0;
   for (std::int64_t t = 0; t < kTokens; ++t) {
@@ -101,6 +107,43 @@ TEST_P(CachedAttention, RoundsQueriesAndProbabilitiesAsTheCacheDoes) {
   EXPECT_LT(difference, 1e-2 * rounding);
   EXPECT_GT(rounding, 0);
   EXPECT_LT(rounding, (c.dtype == DType::kI8 ? 1e-3 : 1e-4) * size);
+}
+
+// An infinity or NaN among the values of a token, at each place of a tile of tokens.
+TEST_P(CachedAttention, ValuesThatAreNoNumbersAreSeenByNoTokenBefore) {
+  const Case c = GetParam();
+  if (c.dtype == DType::kI8)
+    return;  // a byte is a number; KvBytes below has what becomes of others
+  constexpr std::int64_t kTokens = 300;
+  const KvShape shape{
+      .layers = 1, .kv_heads = c.kv_heads, .head_dim = c.head_dim, .dtype = c.dtype};
+  const std::int64_t width = c.heads * c.head_dim;
+  for (const float bad : {std::nanf(""), -HUGE_VALF}) {
+    KvCache kv(shape, kTokens);
+    ASSERT_TRUE(kv.Reserve(kTokens).ok());
+    std::mt19937 random(8);
+    std::normal_distribution<float> normal;
+    std::vector<float> row(static_cast<std::size_t>(c.head_dim));
+    for (std::int64_t t = 0; t < kTokens; ++t) {
+      for (std::int64_t h = 0; h < c.kv_heads; ++h) {
+        for (float& x : row) x = normal(random);
+        kv.StoreKeys(t, 0, h, {row.data(), 1, c.head_dim});
+        kv.StoreValues(t, 0, h, {row.data(), 1, c.head_dim});
+      }
+    }
+    std::vector<float> q(static_cast<std::size_t>(kTokens * width));
+    for (float& x : q) x = normal(random);
+    const std::vector<float> finite = Attended(c, kv, q);
+    row.back() = bad;
+    for (std::int64_t t = kTokens - 1; t >= kTokens - 50; --t) {
+      kv.StoreValues(t, 0, c.kv_heads - 1, {row.data(), 1, c.head_dim});
+      const std::vector<float> out = Attended(c, kv, q);
+      const auto before = static_cast<std::size_t>(t * width);
+      ASSERT_EQ(std::memcmp(out.data(), finite.data(), before * sizeof(float)), 0)
+          << bad << " at token " << t;
+      ASSERT_FALSE(std::isfinite(out[before + static_cast<std::size_t>(width) - 1])) << t;
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, CachedAttention,
