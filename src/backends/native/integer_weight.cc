@@ -93,12 +93,13 @@ class Packer {
   absl::Status Run(ThreadTeam& team) {
     if (const IntegerEncoding* integers = source_.integers()) {
       if (AsWords(*integers)) {
-        // Words of a group, and its scales and zero points.
-        const std::int64_t group_bytes = source_.rows() * (WordsAtOnce(1) + 1) * 4;
+        // The scales and zero points of a group, and its words or a part of them.
+        const std::int64_t at_once = WordsAtOnce(1),
+                           group_bytes = source_.rows() * (at_once + 1) * 4;
         const Slabs slabs{.units = columns_.groups(),
                           .align = 1,
                           .unit_bytes = group_bytes,
-                          .slab_bytes = std::max(group_bytes, kWordBytes)};
+                          .slab_bytes = at_once < WordsOfGroup() ? group_bytes : kWordBytes};
         return ForSlabs(request_, slabs, team,
                         [&](std::int64_t first, std::int64_t count, std::span<std::uint8_t> slab) {
                           return TakeWords(first, count, slab);
@@ -277,22 +278,22 @@ class Packer {
                   const std::uint32_t* words) const {
     const std::int64_t rows = source_.rows(), whole = rows / kPanelRows;
     const std::int64_t start = whole * first_group / columns_.groups();
-    const auto write = [&](const std::uint32_t* from, std::int64_t stride, std::int64_t count,
-                           std::int64_t panel, std::int64_t panels) {
+    const auto write = [&](const std::uint32_t* from, std::int64_t stride, std::int64_t panel,
+                           std::int64_t panels) {
       auto* to = PanelOf(panel * kPanelRows) + offset;
-      kernels_.pack_w_words(from, stride, count, layout_.bits, panels,
+      kernels_.pack_w_words(from, stride, lines, layout_.bits, panels,
                             reinterpret_cast<std::uint32_t*>(to),
                             static_cast<std::int64_t>(panel_bytes_));
     };
-    write(words + start * kPanelRows, rows, lines, start, whole - start);
-    write(words, rows, lines, 0, start);
+    write(words + start * kPanelRows, rows, start, whole - start);
+    write(words, rows, 0, start);
     if (rows % kPanelRows == 0) return;
     std::vector<std::uint32_t> edge(static_cast<std::size_t>(lines * kPanelRows));
     for (std::int64_t i = 0; i < lines; ++i) {
       std::copy_n(words + i * rows + whole * kPanelRows, rows % kPanelRows,
                   edge.begin() + i * kPanelRows);
     }
-    write(edge.data(), kPanelRows, lines, whole, 1);
+    write(edge.data(), kPanelRows, whole, 1);
   }
 
   // The header of a group in every panel, from the scales and zero points of all outputs.

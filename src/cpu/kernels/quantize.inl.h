@@ -8,7 +8,6 @@ namespace mossrt::cpu::MOSSRT_ISA {
 // Adding and taking off 1.5 * 2^23 rounds |x| < 2^22 to an integer, ties to even; its bits hold the
 // integer in their low half.
 inline constexpr float kRoundingMagic = 12582912.0f;
-inline constexpr uint32_t kRoundingMagicBits = 0x4B400000u;
 
 inline F32x16 Magnitude(F32x16 x) { return FromBits(And(ToBits(x), SetBits(0x7FFFFFFFu))); }
 
@@ -124,8 +123,8 @@ inline void RoundInputs(const float* x, int64_t stride, int64_t n, int64_t group
     StoreQuads(bits, to + i / 4 * step, step);
   });
   const F32x16 sums = SumsOf(total);
-  const U32x16 integers =
-      Add(ToBits(Add(sums, Set(kRoundingMagic))), SetBits(~kRoundingMagicBits + 1));
+  const U32x16 integers = Add(ToBits(Add(sums, Set(kRoundingMagic))),
+                              SetBits(0u - __builtin_bit_cast(uint32_t, kRoundingMagic)));
   auto* const tail = reinterpret_cast<float*>(to + group / 4 * step);
   StoreFirst(ScalesOf(steps, sums), tail, R);
   StoreFirst(Select(IsNan(sums), Set(0.0f), FromBits(integers)), tail + step, R);
