@@ -81,13 +81,15 @@ struct Bench {
     Row("divide", kRow, [this] { t.divide(x, 3.0f, kRow, y); });
   }
   void softmax_partial() {
-    Row("softmax_partial", 256, [this] {
-      float max, sum;
-      t.softmax_partial(y, 256, 0.125f, nullptr, nullptr, &max, &sum);
+    constexpr std::int64_t kRows = 8;
+    static const std::vector<std::int64_t> n(kRows, 256);
+    Row("softmax_partial", kRows * 256, [this] {
+      float max[kRows], sum[kRows];
+      t.softmax_partial(y, 256, kRows, n.data(), 0.125f, nullptr, nullptr, max, sum);
     });
-    Row("softmax_partial/factors", 256, [this] {
-      float max, sum;
-      t.softmax_partial(y, 256, 0.125f, x, x + 256, &max, &sum);
+    Row("softmax_partial/factors", kRows * 256, [this] {
+      float max[kRows], sum[kRows];
+      t.softmax_partial(y, 256, kRows, n.data(), 0.125f, x, x + 256, max, sum);
     });
   }
   void scale_add() {
@@ -133,6 +135,18 @@ struct Bench {
       alignas(64) std::uint8_t panels[64 * 16];
       float scales[16];
       t.values_to_bytes(x, 64, 16, 64, 0, panels, 16 * 16, scales);
+    });
+  }
+  void keys_to_bf16() {
+    Row("keys_to_bf16", 64 * 16, [this] {
+      alignas(64) std::uint32_t panel[64 / 2 * 16];
+      t.keys_to_bf16(x, 64, 16, 64, panel);
+    });
+  }
+  void values_to_bf16() {
+    Row("values_to_bf16", 64 * 16, [this] {
+      alignas(64) std::uint32_t panels[64 * 16 / 2];
+      t.values_to_bf16(x, 64, 16, 64, 0, panels, 16 * 16 * 2);
     });
   }
   void pack_w_f32() {

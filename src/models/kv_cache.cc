@@ -6,7 +6,6 @@
 #include <new>
 
 #include "base/cat.h"
-#include "base/half.h"
 #include "base/page_buffer.h"
 #include "base/status.h"
 #include "mossrt/runtime/kernel_table.h"
@@ -44,17 +43,11 @@ Byte* KeyPanel(const KvShape& shape, Byte* keys, std::int64_t slot) {
   return keys + static_cast<std::size_t>(slot / kLanes) * shape.KeyPanelBytes();
 }
 
-// A row of floats as the cache holds it, value i at place<depth of the panels>(i).
+// A row of floats as they are, value i at place(i).
 template <typename Place>
-void StoreRow(DType dtype, const float* values, std::int64_t n, std::byte* base,
-              const Place& place) {
+void StoreFloats(const float* values, std::int64_t n, std::byte* base, const Place& place) {
   for (std::int64_t i = 0; i < n; ++i) {
-    if (dtype == DType::kF32) {
-      reinterpret_cast<float*>(base)[place.template operator()<1>(i)] = values[i];
-    } else {
-      reinterpret_cast<std::uint16_t*>(base)[place.template operator()<2>(i)] =
-          F32ToBF16(values[i]);
-    }
+    reinterpret_cast<float*>(base)[place.template operator()<1>(i)] = values[i];
   }
 }
 
@@ -168,10 +161,13 @@ void KvCache::StoreKeys(std::int64_t position, std::int64_t layer, std::int64_t 
           keys.Row(i), keys.stride, count, keys.cols,
           reinterpret_cast<std::uint32_t*>(panel) + lane,
           reinterpret_cast<float*>(base + shape_.KeyPanelsBytes()) + slot);
-      continue;
-    }
-    for (std::int64_t t = 0; t < count; ++t) {
-      StoreRow(shape_.dtype, keys.Row(i + t), keys.cols, panel, KeyPlace(slot + t));
+    } else if (shape_.dtype == DType::kBF16) {
+      cpu::Kernels()->keys_to_bf16(keys.Row(i), keys.stride, count, keys.cols,
+                                   reinterpret_cast<std::uint32_t*>(panel) + lane);
+    } else {
+      for (std::int64_t t = 0; t < count; ++t) {
+        StoreFloats(keys.Row(i + t), keys.cols, panel, KeyPlace(slot + t));
+      }
     }
   }
 }
@@ -187,10 +183,14 @@ void KvCache::StoreValues(std::int64_t position, std::int64_t layer, std::int64_
           values.Row(i), values.stride, count, values.cols, slot,
           reinterpret_cast<std::uint8_t*>(base), kKvBlockTokens * kLanes,
           reinterpret_cast<float*>(base + shape_.ValuePanelsBytes()) + slot);
-      continue;
-    }
-    for (std::int64_t t = 0; t < count; ++t) {
-      StoreRow(shape_.dtype, values.Row(i + t), values.cols, base, ValuePlace(slot + t));
+    } else if (shape_.dtype == DType::kBF16) {
+      cpu::Kernels()->values_to_bf16(values.Row(i), values.stride, count, values.cols, slot,
+                                     reinterpret_cast<std::uint32_t*>(base),
+                                     kKvBlockTokens * kLanes * 2);
+    } else {
+      for (std::int64_t t = 0; t < count; ++t) {
+        StoreFloats(values.Row(i + t), values.cols, base, ValuePlace(slot + t));
+      }
     }
   }
 }

@@ -30,6 +30,7 @@ struct Partial {
 
 struct Buffers {
   float *q, *packed, *scores;
+  std::int64_t* counts;  // positions that each row sees
   Partial block, merged;
   float* shared;  // of all threads together: partials of tasks that are cut into blocks
   void* gemm;
@@ -54,6 +55,7 @@ struct Buffers {
     q = take(rows * s.head_dim);
     packed = take(rows * std::max(s.block_tokens, s.head_dim));
     scores = take(rows * s.block_tokens);
+    counts = reinterpret_cast<std::int64_t*>(take(2 * rows));
     block = Partial::At(take(Partial::Floats(rows, cols)), rows, cols);
     merged = Partial::At(take(Partial::Floats(rows, cols)), rows, cols);
     shared = take(SharedFloats(s));
@@ -159,8 +161,8 @@ class Task {
     const std::int64_t d = shape_.head_dim, n = shape_.block_tokens;
     const std::int64_t begin = Skipped(block), m = rows_ - begin;
     const std::int64_t count0 = first_count_ - block * n;  // what row 0 sees from this block on
-    const auto count = [&](std::int64_t r) { return std::min(n, count0 + (begin + r) / group_); };
-    const std::int64_t most = count(m - 1), panels = (most + kPanelRows - 1) / kPanelRows;
+    for (std::int64_t i = 0; i < m; ++i) b_.counts[i] = std::min(n, count0 + (begin + i) / group_);
+    const std::int64_t panels = (b_.counts[m - 1] + kPanelRows - 1) / kPanelRows;
     const auto panel_bytes =
         static_cast<std::size_t>(products_.key_depth(d) * kPanelRows * products_.element_bytes());
     const std::byte* keys = sequence_->keys(sequence_->cache, block, layer_, head_);
@@ -176,37 +178,39 @@ class Task {
     const auto* key_scales = reinterpret_cast<const float*>(
         keys + static_cast<std::size_t>(n / kPanelRows) * panel_bytes);
     const auto* value_scales = reinterpret_cast<const float*>(values + n * cols_);
-    for (std::int64_t i = 0; i < m; ++i) {
-      float* row = weights + i * n;
-      kernels_.softmax_partial(row, count(i), shape_.scale, bytes ? key_scales : nullptr,
-                               bytes ? value_scales : nullptr, &to.max[i], &to.sum[i]);
-    }
+    kernels_.softmax_partial(weights, n, m, b_.counts, shape_.scale, bytes ? key_scales : nullptr,
+                             bytes ? value_scales : nullptr, to.max, to.sum);
     if (bytes) {
-      AddValuesOfBytes(values, m, panels * kPanelRows, count, weights, to.out);
+      AddValuesOfBytes(values, m, panels * kPanelRows, weights, to.out);
     } else {
-      AddValues(values, m, count, weights, to.out);
+      AddValues(values, m, weights, to.out);
     }
   }
 
   // Adds what RunBlock left in `from`; blocks come in order.
   void Merge(std::int64_t block, const Partial& from, const Partial& merged) {
-    const std::int64_t begin = Skipped(block);
-    for (std::int64_t row = begin; row < rows_; ++row) {
-      const float* partial = from.out + (row - begin) * cols_;
-      const float max = from.max[row - begin], sum = from.sum[row - begin];
-      float* out = merged.out + row * cols_;
-      if (block == 0) {
-        std::copy_n(partial, cols_, out);
-        merged.max[row] = max;
-        merged.sum[row] = sum;
-        continue;
-      }
-      float weight[2] = {merged.max[row], max};  // becomes exp(old - both), exp(new - both)
-      float both, total;
-      kernels_.softmax_partial(weight, 2, 1.0f, nullptr, nullptr, &both, &total);
-      kernels_.scale_add(partial, weight[1], cols_, weight[0], out);
-      merged.sum[row] = merged.sum[row] * weight[0] + sum * weight[1];
-      merged.max[row] = both;
+    const std::int64_t begin = Skipped(block), m = rows_ - begin;
+    float* const max = merged.max + begin;
+    float* const sum = merged.sum + begin;
+    float* const out = merged.out + begin * cols_;
+    if (block == 0) {
+      std::copy_n(from.out, m * cols_, out);
+      std::copy_n(from.max, m, max);
+      std::copy_n(from.sum, m, sum);
+      return;
+    }
+    float* const pairs = b_.scores;  // become exp(old - both), exp(new - both)
+    float* const sums = pairs + 2 * m;
+    for (std::int64_t i = 0; i < m; ++i) {
+      pairs[2 * i] = max[i];
+      pairs[2 * i + 1] = from.max[i];
+      b_.counts[i] = 2;
+    }
+    kernels_.softmax_partial(pairs, 2, m, b_.counts, 1.0f, nullptr, nullptr, max, sums);
+    for (std::int64_t i = 0; i < m; ++i) {
+      const float* weight = pairs + 2 * i;
+      kernels_.scale_add(from.out + i * cols_, weight[1], cols_, weight[0], out + i * cols_);
+      sum[i] = sum[i] * weight[0] + from.sum[i] * weight[1];
     }
   }
 
@@ -238,11 +242,9 @@ class Task {
 
   // All rows share the positions that the first of them sees; the rows of each token finish the
   // rest, in the same chain.
-  template <typename Count>
-  void AddValues(const std::byte* values, std::int64_t m, const Count& count, const float* weights,
-                 float* out) {
+  void AddValues(const std::byte* values, std::int64_t m, const float* weights, float* out) {
     const std::int64_t n = shape_.block_tokens, line = kPanelRows * products_.element_bytes();
-    const std::int64_t common = count(0) / products_.depth() * products_.depth();
+    const std::int64_t common = b_.counts[0] / products_.depth() * products_.depth();
     const auto panel_bytes = static_cast<std::size_t>(n * line);
     const auto add = [&](std::int64_t first, std::int64_t rows, std::int64_t from,
                          std::int64_t positions) {
@@ -252,17 +254,17 @@ class Task {
     };
     add(0, m, 0, common);
     for (std::int64_t i = 0; i < m; i += group_) {
-      if (count(i) > common) add(i, group_, common, count(i) - common);
+      if (b_.counts[i] > common) add(i, group_, common, b_.counts[i] - common);
     }
   }
 
   // Sums of integers are exact, so positions that a row may not see take part as zeros.
-  template <typename Count>
   void AddValuesOfBytes(const std::byte* values, std::int64_t m, std::int64_t positions,
-                        const Count& count, float* weights, float* out) {
+                        float* weights, float* out) {
     const std::int64_t n = shape_.block_tokens;
-    for (std::int64_t i = 0; i < m; ++i)
-      std::fill_n(weights + i * n + count(i), positions - count(i), 0.0f);
+    for (std::int64_t i = 0; i < m; ++i) {
+      std::fill(weights + i * n + b_.counts[i], weights + i * n + positions, 0.0f);
+    }
     products_.Multiply(weights, n, m, positions, values, static_cast<std::size_t>(n * kPanelRows),
                        cols_ / kPanelRows, out, cols_, false, b_.packed, b_.gemm);
   }
@@ -412,8 +414,8 @@ void Attention(const AttentionShape& shape, std::int64_t layer,
     while (cursor.Begin(next.fetch_add(1, std::memory_order_relaxed), task)) {
       task.LoadQueries(q);
       for (std::int64_t block = 0; block < task.blocks(); ++block) {
-        task.RunBlock(block, buffers.block);
-        task.Merge(block, buffers.block, buffers.merged);
+        task.RunBlock(block, block == 0 ? buffers.merged : buffers.block);
+        if (block > 0) task.Merge(block, buffers.block, buffers.merged);
       }
       task.Store(buffers.merged, out);
     }

@@ -65,12 +65,15 @@ void HashRows(const KernelTable& t, Hash* hash) {
   t.multiply(b.data(), kN, y.data());
   t.scale_add(w.data(), 0.75f, kN, 1.25f, y.data());
   hash->Add(y);
+  const std::int64_t n = kN;
   float max_and_sum[2];
-  t.softmax_partial(y.data(), kN, 0.125f, nullptr, nullptr, &max_and_sum[0], &max_and_sum[1]);
+  t.softmax_partial(y.data(), kN, 1, &n, 0.125f, nullptr, nullptr, &max_and_sum[0],
+                    &max_and_sum[1]);
   hash->Add(y);
   hash->Add(std::span<const float>(max_and_sum));
   y = x;
-  t.softmax_partial(y.data(), kN, 0.3f, w.data(), b.data(), &max_and_sum[0], &max_and_sum[1]);
+  t.softmax_partial(y.data(), kN, 1, &n, 0.3f, w.data(), b.data(), &max_and_sum[0],
+                    &max_and_sum[1]);
   hash->Add(y);
   hash->Add(std::span<const float>(max_and_sum));
   t.divide(x.data(), max_and_sum[1], kN, y.data());

@@ -1,11 +1,12 @@
 // Every kernel of the list: the same bits on every level, and near a plain computation in double
-// (matrix products: gemm_checks.cc, int_gemm_checks.cc; integers: quantize_checks.cc). A kernel of
-// the list without a check here does not compile.
+// (matrix products: gemm_checks.cc, int_gemm_checks.cc; integers: quantize_checks.cc; pairs of
+// bf16: bf16_checks.cc). A kernel of the list without a check here does not compile.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
 
+#include "bf16_checks.h"
 #include "gemm_checks.h"
 #include "int_gemm_checks.h"
 #include "levels.h"
@@ -333,7 +334,7 @@ struct Checks {
     float want_sum = 0;
     CheckRow(t, "softmax_partial", x, exact, 3e-6, [&](const KernelTable& level, float* row) {
       const bool scalar = &level == &Scalar();
-      level.softmax_partial(row, n, 0.125f, factors ? Row(before).data() : nullptr,
+      level.softmax_partial(row, n, 1, &n, 0.125f, factors ? Row(before).data() : nullptr,
                             factors ? Row(after).data() : nullptr, scalar ? &want_max : &got_max,
                             scalar ? &want_sum : &got_sum);
     });
@@ -343,7 +344,37 @@ struct Checks {
     EXPECT_NEAR(got_max, max, 1e-5);
     EXPECT_NEAR(got_sum, sum, 1e-6 * sum * static_cast<double>(n) + 1e-6);
   }
+  // Rows of different lengths give what each gives alone, and nothing beyond their ends changes.
+  static void CheckSoftmaxRows(const KernelTable& t, bool factors) {
+    constexpr std::int64_t kStride = 40;
+    const std::int64_t n[] = {3, 16, 17, 1, 33, 40, 2, 32, 9, 31, 40};
+    const Values before = RandomValues(kStride, 2), after = RandomValues(kStride, 3);
+    const float* const first = factors ? before.data() : nullptr;
+    const float* const last = factors ? after.data() : nullptr;
+    for (std::size_t m = 1; m <= std::size(n); ++m) {
+      const Values x = RandomValues(m * kStride, 4 + static_cast<std::uint32_t>(m), 20.0f);
+      Values want = x, want_max(m), want_sum(m), max(m), sum(m);
+      for (std::size_t i = 0; i < m; ++i) {
+        t.softmax_partial(want.data() + i * kStride, kStride, 1, n + i, 0.3f, first, last,
+                          &want_max[i], &want_sum[i]);
+      }
+      Row got(x);
+      t.softmax_partial(got.data(), kStride, static_cast<std::int64_t>(m), n, 0.3f, first, last,
+                        max.data(), sum.data());
+      const std::string label = Label(t, "softmax_partial of rows", static_cast<std::int64_t>(m));
+      ExpectSameBits(want, got.values(), label);
+      ExpectSameBits(want_max, max, label);
+      ExpectSameBits(want_sum, sum, label);
+      for (std::size_t i = 0; i < m; ++i) {
+        for (std::size_t j = static_cast<std::size_t>(n[i]); j < kStride; ++j) {
+          ASSERT_EQ(got.values()[i * kStride + j], x[i * kStride + j]) << label;
+        }
+      }
+    }
+  }
   static void softmax_partial(const KernelTable& t) {
+    CheckSoftmaxRows(t, false);
+    CheckSoftmaxRows(t, true);
     for (const std::int64_t n : kLengths) {
       CheckSoftmax(t, n, false);
       CheckSoftmax(t, n, true);
@@ -353,13 +384,14 @@ struct Checks {
       float max = 0;
       float sum = 1;
       Row row(Values(static_cast<std::size_t>(n), -infinity));
-      t.softmax_partial(row.data(), n, 1.0f, nullptr, nullptr, &max, &sum);
+      t.softmax_partial(row.data(), n, 1, &n, 1.0f, nullptr, nullptr, &max, &sum);
       EXPECT_EQ(max, -infinity);
       EXPECT_EQ(sum, 0.0f);
       ExpectSameBits(Values(static_cast<std::size_t>(n), 0.0f), row.values(), t.name);
       // A masked or far slot among others adds exactly nothing.
+      const std::int64_t five = 5;
       Row far({-infinity, 1.0f, -1e30f, -87.0f, 1.0f});
-      t.softmax_partial(far.data(), 5, 1.0f, nullptr, nullptr, &max, &sum);
+      t.softmax_partial(far.data(), 5, 1, &five, 1.0f, nullptr, nullptr, &max, &sum);
       ExpectSameBits(Values{0, 1, 0, 0, 1}, far.values(), t.name);
       EXPECT_EQ(sum, 2.0f);
     }
@@ -427,31 +459,7 @@ struct Checks {
         [](const KernelTable& level, const float* x, std::int64_t stride, std::int64_t m,
            std::int64_t k, float* packed) { level.pack_x_bf16_as_f32(x, stride, m, k, packed); });
   }
-  static void pack_x_bf16_pairs(const KernelTable& t) {
-    for (const std::int64_t m : {1, 2, 11, 12, 13, 25}) {
-      for (const std::int64_t k : {1, 2, 15, 16, 17, 70}) {
-        const Values x = RandomValues(static_cast<std::size_t>(m * k), 5);
-        const std::int64_t depth = (k + 1) / 2;
-        std::vector<std::uint32_t> packed(static_cast<std::size_t>(m * depth) + 1, 99);
-        t.pack_x_bf16_pairs(x.data(), k, m, k, packed.data());
-        for (std::int64_t i = 0; i < m; ++i) {
-          const std::int64_t first = i / 12 * 12;
-          const std::int64_t rows = std::min<std::int64_t>(12, m - first);
-          for (std::int64_t j = 0; j < depth; ++j) {
-            const std::uint32_t pair =
-                packed[static_cast<std::size_t>(first * depth + j * rows + i - first)];
-            const float low = x[static_cast<std::size_t>(i * k + 2 * j)];
-            const float high =
-                2 * j + 1 < k ? x[static_cast<std::size_t>(i * k + 2 * j + 1)] : 0.0f;
-            ASSERT_EQ(std::bit_cast<float>(pair << 16), ReferenceBf16(low))
-                << t.name << i << " " << j;
-            ASSERT_EQ(std::bit_cast<float>(pair & 0xFFFF0000u), ReferenceBf16(high)) << t.name;
-          }
-        }
-        EXPECT_EQ(packed.back(), 99u);
-      }
-    }
-  }
+  static void pack_x_bf16_pairs(const KernelTable& t) { CheckPackPairs(t); }
   static void pack_w_f32(const KernelTable& t) {
     CheckWeights<float>(
         t, "pack_w_f32", false,
@@ -487,6 +495,8 @@ struct Checks {
   static void pack_x_int8(const KernelTable& t) { CheckPackInt8(t); }
   static void keys_to_bytes(const KernelTable& t) { CheckKeysToBytes(t); }
   static void values_to_bytes(const KernelTable& t) { CheckValuesToBytes(t); }
+  static void keys_to_bf16(const KernelTable& t) { CheckKeysToBf16(t); }
+  static void values_to_bf16(const KernelTable& t) { CheckValuesToBf16(t); }
   static void gemm_int8(const KernelTable& t) { CheckIntegerGemm(t, Integers::kInt8); }
   static void gemm_int4(const KernelTable& t) { CheckIntegerGemm(t, Integers::kInt4); }
   static void gemm_kv8(const KernelTable& t) { CheckIntegerGemm(t, Integers::kCached); }

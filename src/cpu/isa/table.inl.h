@@ -8,6 +8,7 @@
 #include "cpu/kernels/gemm_int.inl.h"
 #include "cpu/kernels/norm.inl.h"
 #include "cpu/kernels/pack.inl.h"
+#include "cpu/kernels/pack_pairs.inl.h"
 #include "cpu/kernels/quantize.inl.h"
 #include "cpu/kernels/rope.inl.h"
 #include "cpu/kernels/softmax.inl.h"

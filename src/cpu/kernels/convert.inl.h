@@ -1,20 +1,10 @@
 // float16 and bfloat16 to float32 and back.
 #pragma once
 
+#include "cpu/kernels/bf16.inl.h"
 #include "mossrt/runtime/kernel_table.h"
 
 namespace mossrt::cpu::MOSSRT_ISA {
-
-// The low 16 bits of every lane: x rounded to bf16, to nearest even; NaN becomes quiet.
-inline U32x16 Bf16Bits(F32x16 x) {
-  const U32x16 bits = ToBits(x);
-  const U32x16 odd = And(ShiftRight<16>(bits), SetBits(1));
-  const U32x16 rounded = Add(bits, Add(odd, SetBits(0x7FFF)));
-  const U32x16 quiet = Or(bits, SetBits(0x400000));
-  return ShiftRight<16>(ToBits(Select(IsNan(x), FromBits(quiet), FromBits(rounded))));
-}
-
-inline F32x16 RoundToBf16(F32x16 x) { return FromBits(ShiftLeft<16>(Bf16Bits(x))); }
 
 // The last n mod 16 values pass through buffers of 16, so that they take the same instructions as
 // the others.

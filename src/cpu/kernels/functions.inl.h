@@ -8,8 +8,16 @@ namespace mossrt::cpu::MOSSRT_ISA {
 inline F32x16 Negate(F32x16 a) { return FromBits(Xor(ToBits(a), SetBits(0x80000000u))); }
 inline F32x16 Absolute(F32x16 a) { return FromBits(And(ToBits(a), SetBits(0x7FFFFFFFu))); }
 
-// e^x; exactly 0 below -87 (where e^x nears the subnormals), infinity above 88.722832, NaN for NaN.
-inline F32x16 Exp(F32x16 x) {
+// p 2^n where that is normal, NaN where p is; the low bits of `shifted` are n. AVX-512 has an
+// instruction for it.
+template <class V>
+inline V TimesPowerOfTwo(V p, V shifted, V) {
+  const V product = FromBits(Add(ToBits(p), ShiftLeft<23>(ToBits(shifted))));
+  return Select(IsNan(p), p, product);
+}
+
+// e^x for x up to 88.722832: exactly 0 below -87 (where e^x nears the subnormals), NaN for NaN.
+inline F32x16 ExpInRange(F32x16 x) {
   const F32x16 round_to_int =
       Set(12582912.0f);  // 1.5 * 2^23: adding it leaves an integer in the low bits
   const F32x16 shifted = MulAdd(x, Set(1.44269504f), round_to_int);
@@ -23,11 +31,12 @@ inline F32x16 Exp(F32x16 x) {
   q = MulAdd(q, r, Set(0.1666652113199234f));
   q = MulAdd(q, r, Set(0.4999999403953552f));
   const F32x16 p = Add(MulAdd(Mul(r, r), q, r), Set(1.0f));
-  // Times 2^n in the exponent: p 2^n is normal within the bounds selected below.
-  F32x16 result = FromBits(Add(ToBits(p), ShiftLeft<23>(ToBits(shifted))));
-  result = Select(Less(x, Set(-87.0f)), Set(0.0f), result);
-  result = Select(Less(Set(88.72283173f), x), Set(__builtin_inff()), result);
-  return Select(IsNan(x), x, result);
+  return Select(Less(x, Set(-87.0f)), Set(0.0f), TimesPowerOfTwo(p, shifted, n));
+}
+
+// The same for all x: infinity above 88.722832.
+inline F32x16 Exp(F32x16 x) {
+  return Select(Less(Set(88.72283173f), x), Set(__builtin_inff()), ExpInRange(x));
 }
 
 // 1 - Phi(t) = erfc(t / sqrt 2) / 2 for t >= 1; 0 where e^(-t^2/2) is.
@@ -36,7 +45,7 @@ inline F32x16 NormalTail(F32x16 t) {
   // t): 0.06 ulp.
   const F32x16 square = Mul(t, t);
   const F32x16 lost = MulAdd(t, t, Negate(square));
-  const F32x16 power = Exp(Mul(square, Set(-0.5f)));
+  const F32x16 power = ExpInRange(Mul(square, Set(-0.5f)));
   const F32x16 u = Div(Set(1.0f), MulAdd(t, Set(0.3f), Set(1.0f)));
   F32x16 p = Set(-0.0205898658f);
   p = MulAdd(p, u, Set(0.112246485f));

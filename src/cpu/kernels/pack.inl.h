@@ -1,45 +1,12 @@
-// Inputs and weights into the order in which the matrix products read them.
+// Inputs of floats, cached keys and values, and weights, into the order in which the matrix
+// products read them.
 #pragma once
 
 #include "cpu/kernels/convert.inl.h"
+#include "cpu/kernels/pack_tiles.inl.h"
 #include "mossrt/runtime/kernel_table.h"
 
 namespace mossrt::cpu::MOSSRT_ISA {
-
-// Four rows of 16 values leave as columns at once.
-inline constexpr int64_t kPackedRows = 4;
-
-// [row][k] -> [tile][k / depth][rows of the tile], `depth` values to a dword. `convert` gives the
-// bits of 16 values, `columns` stores those of four rows, `single(bits, count, to, step)` the first
-// of one row.
-template <class Convert, class Columns, class Single>
-inline void PackTiles(const float* x, int64_t stride, int64_t m, int64_t k, int64_t depth,
-                      uint32_t* packed, Convert convert, Columns columns, Single single) {
-  const int64_t dwords = (k + depth - 1) / depth;
-  for (int64_t first = 0; first < m; first += kTileRows) {
-    const int64_t rows = m - first < kTileRows ? m - first : kTileRows;
-    uint32_t* tile = packed + first * dwords;
-    for (int64_t j = 0; j < k; j += 16) {
-      const float* from = x + first * stride + j;
-      uint32_t* to = tile + j / depth * rows;
-      int64_t row = 0;
-      if (k - j >= 16) {
-        for (; row + kPackedRows <= rows; row += kPackedRows) {
-          U32x16 bits[kPackedRows];
-#pragma GCC unroll 4
-          for (int64_t r = 0; r < kPackedRows; ++r) {
-            bits[r] = convert(Load(from + (row + r) * stride));
-          }
-          columns(bits, to + row, rows);
-        }
-      }
-      const int count = k - j < 16 ? static_cast<int>(k - j) : 16;
-      for (; row < rows; ++row) {
-        single(convert(LoadFirst(from + row * stride, count)), count, to + row, rows);
-      }
-    }
-  }
-}
 
 // Values that keep their 32 bits.
 template <class Convert>
@@ -62,15 +29,36 @@ static void pack_x_bf16_as_f32(const float* x, int64_t stride, int64_t m, int64_
   PackDwords(x, stride, m, k, packed, [](F32x16 v) { return ToBits(RoundToBf16(v)); });
 }
 
-static void pack_x_bf16_pairs(const float* x, int64_t stride, int64_t m, int64_t k,
-                              uint32_t* packed) {
-  PackTiles(
-      x, stride, m, k, 2, packed, [](F32x16 v) { return Bf16Bits(v); }, StorePairs,
-      [](U32x16 bits, int count, uint32_t* to, int64_t step) {
-        alignas(64) uint16_t half[16];
-        StoreU16(bits, half);
-        for (int i = 0; i < count; i += 2) __builtin_memcpy(to + i / 2 * step, half + i, 4);
-      });
+static void keys_to_bf16(const float* x, int64_t stride, int64_t m, int64_t n, uint32_t* panel) {
+  PackRows(
+      x, stride, m, n, 2, panel, kPanelRows, [](F32x16 v) { return Bf16Bits(v); }, StorePairs,
+      StorePairsOfRow<U32x16>);
+}
+
+// One half of 16 dwords: the other may be another thread's at the same time.
+inline void StoreHalves(U32x16 bits, int64_t which, uint32_t* line) {
+  alignas(64) uint16_t half[16];
+  StoreU16(bits, half);
+  auto* to = reinterpret_cast<char*>(line) + 2 * which;
+  for (int64_t lane = 0; lane < 16; ++lane) __builtin_memcpy(to + 4 * lane, half + lane, 2);
+}
+
+static void values_to_bf16(const float* x, int64_t stride, int64_t m, int64_t n, int64_t slot,
+                           uint32_t* panels, int64_t panel_bytes) {
+  for (int64_t j = 0; j < n; j += 16) {
+    const int count = n - j < 16 ? static_cast<int>(n - j) : 16;
+    const auto bits = [=](int64_t i) { return Bf16Bits(LoadFirst(x + i * stride + j, count)); };
+    uint32_t* line = panels + j / 16 * panel_bytes / 4 + slot / 2 * kPanelRows;
+    int64_t i = 0;
+    if (slot % 2 == 1 && m > 0) {
+      StoreHalves(bits(i++), 1, line);
+      line += kPanelRows;
+    }
+    for (; i + 2 <= m; i += 2, line += kPanelRows) {
+      StoreBits(Or(bits(i), ShiftLeft<16>(bits(i + 1))), line);
+    }
+    if (i < m) StoreHalves(bits(i), 0, line);
+  }
 }
 
 // [row][k] -> [k][16], rows beyond `count` zero.

@@ -1,6 +1,7 @@
 // Rounding to integers: inputs of the integer products, and weights.
 #pragma once
 
+#include "cpu/kernels/reduce.inl.h"
 #include "mossrt/runtime/kernel_table.h"
 
 namespace mossrt::cpu::MOSSRT_ISA {
@@ -18,38 +19,12 @@ inline void ForSixteens(const float* x, int64_t n, Function function) {
   if (i < n) function(i, LoadFirst(x + i, static_cast<int>(n - i)));
 }
 
-// Rows that are rounded side by side, so that none waits for the largest of another.
-inline constexpr int kRoundedRows = 4;
-
 // The low bytes of each row as four dwords, `step` apart, beside those of the other rows.
 inline void StoreQuads(const U32x16 (&rows)[1], uint32_t* to, int64_t step) {
   alignas(16) uint8_t bytes[16];
   StoreU8(rows[0], bytes);
 #pragma GCC unroll 4
   for (int64_t quad = 0; quad < 4; ++quad) __builtin_memcpy(to + quad * step, bytes + 4 * quad, 4);
-}
-
-// The largest lane of row r in lane r. Where four rows can be reduced side by side, a level has
-// words for that.
-template <int R>
-inline F32x16 MaximaOf(const F32x16 (&rows)[R]) {
-  F32x16 all = Set(MaxOfLanes(rows[R - 1]));
-#pragma GCC unroll 4
-  for (int r = R - 1; r > 0; --r) {
-    all = Select(FirstLanes(r), Set(MaxOfLanes(rows[r - 1])), all);
-  }
-  return all;
-}
-
-// The sum of the lanes of row r in lane r.
-template <int R>
-inline F32x16 SumsOf(const F32x16 (&rows)[R]) {
-  F32x16 all = Set(Sum(rows[R - 1]));
-#pragma GCC unroll 4
-  for (int r = R - 1; r > 0; --r) {
-    all = Select(FirstLanes(r), Set(Sum(rows[r - 1])), all);
-  }
-  return all;
 }
 
 // How R rows of n values become integers: row r in lane r.
@@ -149,10 +124,10 @@ static void keys_to_bytes(const float* x, int64_t stride, int64_t m, int64_t n, 
     StoreQuads(bits, panel + i / 4 * kPanelRows + row, kPanelRows);
   };
   int64_t row = 0;
-  for (; row + kRoundedRows <= m; row += kRoundedRows) {
-    RoundAround128<kRoundedRows>(
+  for (; row + kReducedRows <= m; row += kReducedRows) {
+    RoundAround128<kReducedRows>(
         x + row * stride, stride, n, scales + row,
-        [&](int64_t i, const U32x16(&bits)[kRoundedRows]) { store(bits, row, i); });
+        [&](int64_t i, const U32x16(&bits)[kReducedRows]) { store(bits, row, i); });
   }
   for (; row < m; ++row) {
     RoundAround128<1>(x + row * stride, stride, n, scales + row,
@@ -162,7 +137,7 @@ static void keys_to_bytes(const float* x, int64_t stride, int64_t m, int64_t n, 
 
 static void values_to_bytes(const float* x, int64_t stride, int64_t m, int64_t n, int64_t slot,
                             uint8_t* panels, int64_t panel_bytes, float* scales) {
-  static_assert(kRoundedRows == 4);
+  static_assert(kReducedRows == 4);
   for (int64_t row = 0; row < m;) {
     const int64_t at = slot + row;
     uint8_t* line = panels + at / 4 * 64;
@@ -197,13 +172,13 @@ static void pack_x_int8(const float* x, int64_t stride, int64_t m, int64_t k, in
       const int64_t n = k - j < group ? k - j : group;
       const float* from = x + first * stride + j;
       // All steps of a tile first: none waits for the largest of another.
-      Steps steps[kTileRows / kRoundedRows];
+      Steps steps[kTileRows / kReducedRows];
       int64_t row = 0;
-      for (; row + kRoundedRows <= rows; row += kRoundedRows) {
-        steps[row / kRoundedRows] = StepsOf<kRoundedRows>(from + row * stride, stride, n);
+      for (; row + kReducedRows <= rows; row += kReducedRows) {
+        steps[row / kReducedRows] = StepsOf<kReducedRows>(from + row * stride, stride, n);
       }
-      for (row = 0; row + kRoundedRows <= rows; row += kRoundedRows) {
-        RoundInputs<kRoundedRows>(from + row * stride, stride, n, group, steps[row / kRoundedRows],
+      for (row = 0; row + kReducedRows <= rows; row += kReducedRows) {
+        RoundInputs<kReducedRows>(from + row * stride, stride, n, group, steps[row / kReducedRows],
                                   tile + row, rows);
       }
       for (; row < rows; ++row) {

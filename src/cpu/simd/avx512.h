@@ -59,6 +59,8 @@ inline F32x16 Div(F32x16 a, F32x16 b) { return {_mm512_div_ps(a.v, b.v)}; }
 inline F32x16 Max(F32x16 a, F32x16 b) { return {_mm512_max_ps(a.v, b.v)}; }
 inline F32x16 MulAdd(F32x16 a, F32x16 b, F32x16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
 
+inline F32x16 TimesPowerOfTwo(F32x16 p, F32x16, F32x16 n) { return {_mm512_scalef_ps(p.v, n.v)}; }
+
 inline Mask16 Less(F32x16 a, F32x16 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
 inline Mask16 IsNan(F32x16 a) { return {_mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q)}; }
 inline F32x16 Select(Mask16 mask, F32x16 yes, F32x16 no) {
@@ -141,49 +143,58 @@ inline void StoreF16(F32x16 a, std::uint16_t* p) {
                       _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
 
-// Lane i of every 128 bits of `rows` becomes part i of the result's: rows 0 to 3 side by side.
-inline void Transpose(const __m512i (&rows)[4], __m512i (&parts)[4]) {
-  const __m512i low01 = _mm512_unpacklo_epi32(rows[0], rows[1]);
-  const __m512i high01 = _mm512_unpackhi_epi32(rows[0], rows[1]);
-  const __m512i low23 = _mm512_unpacklo_epi32(rows[2], rows[3]);
-  const __m512i high23 = _mm512_unpackhi_epi32(rows[2], rows[3]);
-  parts[0] = _mm512_unpacklo_epi64(low01, low23);
-  parts[1] = _mm512_unpackhi_epi64(low01, low23);
-  parts[2] = _mm512_unpacklo_epi64(high01, high23);
-  parts[3] = _mm512_unpackhi_epi64(high01, high23);
-}
-template <int kQuarters>  // of each row: the dwords that are there
-inline void StoreColumns(const __m512i (&rows)[4], std::uint32_t* to, std::int64_t step) {
-  __m512i parts[4];
-  Transpose(rows, parts);
-  const auto store = [to, step](int dword, __m128i four) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + dword * step), four);
-  };
+// The dwords of four rows, `kDwords` of each, as columns `step` apart.
+template <int kDwords>
+inline void StoreColumns(const __m256i (&rows)[4], std::uint32_t* to, std::int64_t step) {
+  const __m256i low01 = _mm256_unpacklo_epi32(rows[0], rows[1]);
+  const __m256i high01 = _mm256_unpackhi_epi32(rows[0], rows[1]);
+  const __m256i low23 = _mm256_unpacklo_epi32(rows[2], rows[3]);
+  const __m256i high23 = _mm256_unpackhi_epi32(rows[2], rows[3]);
+  const __m256i columns[4] = {
+      _mm256_unpacklo_epi64(low01, low23), _mm256_unpackhi_epi64(low01, low23),
+      _mm256_unpacklo_epi64(high01, high23), _mm256_unpackhi_epi64(high01, high23)};
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
-    store(i, _mm512_castsi512_si128(parts[i]));
-    if constexpr (kQuarters > 1) store(4 + i, _mm512_extracti32x4_epi32(parts[i], 1));
-    if constexpr (kQuarters > 2) store(8 + i, _mm512_extracti32x4_epi32(parts[i], 2));
-    if constexpr (kQuarters > 2) store(12 + i, _mm512_extracti32x4_epi32(parts[i], 3));
+    const auto column = [to, step](int dword) {
+      return reinterpret_cast<__m128i*>(to + dword * step);
+    };
+    _mm_storeu_si128(column(i), _mm256_castsi256_si128(columns[i]));
+    if constexpr (kDwords > 4) {
+      _mm_storeu_si128(column(4 + i), _mm256_extracti128_si256(columns[i], 1));
+    }
   }
 }
 inline void StoreDwords(const U32x16 (&rows)[4], std::uint32_t* to, std::int64_t step) {
-  StoreColumns<4>({rows[0].v, rows[1].v, rows[2].v, rows[3].v}, to, step);
+  const auto low = [&rows](int r) { return _mm512_castsi512_si256(rows[r].v); };
+  const auto high = [&rows](int r) { return _mm512_extracti32x8_epi32(rows[r].v, 1); };
+  StoreColumns<8>({low(0), low(1), low(2), low(3)}, to, step);
+  StoreColumns<8>({high(0), high(1), high(2), high(3)}, to + 8 * step, step);
 }
 inline void StorePairs(const U32x16 (&rows)[4], std::uint32_t* to, std::int64_t step) {
-  const auto pairs = [&rows](int r) {
-    return _mm512_castsi256_si512(_mm512_cvtepi32_epi16(rows[r].v));
-  };
-  StoreColumns<2>({pairs(0), pairs(1), pairs(2), pairs(3)}, to, step);
+  const auto pairs = [&rows](int r) { return _mm512_cvtepi32_epi16(rows[r].v); };
+  StoreColumns<8>({pairs(0), pairs(1), pairs(2), pairs(3)}, to, step);
 }
 inline void StoreQuads(const U32x16 (&rows)[4], std::uint32_t* to, std::int64_t step) {
   const auto quads = [&rows](int r) {
-    return _mm512_castsi128_si512(_mm512_cvtepi32_epi8(rows[r].v));
+    return _mm256_castsi128_si256(_mm512_cvtepi32_epi8(rows[r].v));
   };
-  StoreColumns<1>({quads(0), quads(1), quads(2), quads(3)}, to, step);
+  StoreColumns<4>({quads(0), quads(1), quads(2), quads(3)}, to, step);
 }
 
 #if defined(__AVX512BF16__)
+struct Bf16x16 {
+  __m256i v;
+};
+inline Bf16x16 FactorBits(F32x16 x) {
+  return {__builtin_bit_cast(__m256i, _mm512_cvtneps_pbh(x.v))};
+}
+inline void StorePairs(const Bf16x16 (&rows)[4], std::uint32_t* to, std::int64_t step) {
+  StoreColumns<8>({rows[0].v, rows[1].v, rows[2].v, rows[3].v}, to, step);
+}
+inline void StoreU16(Bf16x16 a, std::uint16_t* p) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a.v);
+}
+
 // sum + a.high * b.high + a.low * b.low over bf16 pairs, subnormals flushed, rounded after each
 // addition.
 inline F32x16 PairMulAdd(U32x16 a, U32x16 b, F32x16 sum) {
@@ -207,18 +218,17 @@ inline float MaxOfLanes(F32x16 a) {
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
 
-// Four rows side by side: the same of all their lanes, of row r in lane r.
+// Four rows side by side, each by the tree of the two above: the result of row r in lane r.
 template <class Two>
 inline F32x16 ReduceRows(const F32x16 (&rows)[4], Two two) {
-  const auto interleave = [two](__m512 a, __m512 b) {
-    return two(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+  const auto halves = [two](__m512 a, __m512 b) {
+    return two(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xEE));
   };
-  const __m512d ab = _mm512_castps_pd(interleave(rows[0].v, rows[1].v));
-  const __m512d cd = _mm512_castps_pd(interleave(rows[2].v, rows[3].v));
-  const __m512 quads = two(_mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)),
-                           _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)));
-  const __m512 halves = two(quads, _mm512_shuffle_f32x4(quads, quads, 0x4E));
-  return {two(halves, _mm512_shuffle_f32x4(halves, halves, 0xB1))};
+  const __m512 ab = halves(rows[0].v, rows[1].v), cd = halves(rows[2].v, rows[3].v);
+  const __m512 four = two(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xDD));
+  const __m512 pair = two(four, _mm512_permute_ps(four, 0x4E));
+  const __m512 one = two(pair, _mm512_movehdup_ps(pair));
+  return {_mm512_maskz_compress_ps(0x1111, one)};
 }
 inline F32x16 MaximaOf(const F32x16 (&rows)[4]) {
   return ReduceRows(rows, [](__m512 a, __m512 b) { return _mm512_max_ps(a, b); });
