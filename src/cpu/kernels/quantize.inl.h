@@ -1,6 +1,7 @@
 // Rounding to integers: inputs of the integer products, and weights.
 #pragma once
 
+#include "cpu/kernels/functions.inl.h"
 #include "cpu/kernels/reduce.inl.h"
 #include "mossrt/runtime/kernel_table.h"
 
@@ -9,8 +10,6 @@ namespace mossrt::cpu::MOSSRT_ISA {
 // Adding and taking off 1.5 * 2^23 rounds |x| < 2^22 to an integer, ties to even; its bits hold the
 // integer in their low half.
 inline constexpr float kRoundingMagic = 12582912.0f;
-
-inline F32x16 Magnitude(F32x16 x) { return FromBits(And(ToBits(x), SetBits(0x7FFFFFFFu))); }
 
 template <class Function>
 inline void ForSixteens(const float* x, int64_t n, Function function) {
@@ -40,12 +39,12 @@ inline Steps StepsOf(const float* x, int64_t stride, int64_t n) {
   int64_t i = 0;
   for (; i + 16 <= n; i += 16) {
 #pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) most[r] = Max(Magnitude(Load(x + r * stride + i)), most[r]);
+    for (int r = 0; r < R; ++r) most[r] = Max(Absolute(Load(x + r * stride + i)), most[r]);
   }
   if (i < n) {
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) {
-      most[r] = Max(Magnitude(LoadFirst(x + r * stride + i, static_cast<int>(n - i))), most[r]);
+      most[r] = Max(Absolute(LoadFirst(x + r * stride + i, static_cast<int>(n - i))), most[r]);
     }
   }
   const F32x16 largest = MaximaOf(most);
