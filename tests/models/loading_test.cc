@@ -246,10 +246,15 @@ double SecondsToCancel(int threads, int cancel_at) {
   return std::chrono::duration<double>(end - cancelled).count();
 }
 
-// 100 ms are promised. On a busy machine a thread may wait longer than that for a processor: one of
-// ten must keep the promise.
+// 100 ms are promised, but not of a program that ThreadSanitizer watches, which packs slowly what
+// was read. On a busy machine a thread may wait longer than that for a processor: one of ten must
+// keep the promise.
 TEST(Loading, ACancelIsSeenBeforeTheNextRead) {
+#if defined(__SANITIZE_THREAD__)
+  constexpr double kBound = 2;
+#else
   constexpr double kBound = 0.1;
+#endif
   for (const int threads : {1, 2, 3}) {
     for (const int cancel_at : {1, 9, 20, 33}) {
       double least = SecondsToCancel(threads, cancel_at);
