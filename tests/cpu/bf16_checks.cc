@@ -18,8 +18,8 @@ using Values = std::vector<float>;
 
 std::size_t Size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
-// Random values, and in every row some that round up to a power of two or to infinity, that are
-// subnormal, or no numbers.
+// Random values, and among them some that round up to a power of two or to infinity, that are
+// subnormal, or no numbers (where there are fewer places than these, the later ones).
 Values SomeRows(std::int64_t m, std::int64_t n, std::int64_t stride) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const float special[] = {0.0f,      -0.0f,     1e-40f,    -1e-40f, 0x1p-126f,  -0x1.fffffep-127f,
