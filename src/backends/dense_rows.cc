@@ -176,7 +176,8 @@ absl::Status DenseBackend::Run(std::span<const GemmCall> calls, ThreadTeam& team
                          end = std::min<std::int64_t>(w.rows(), range.end * 16);
       if (first >= end) continue;
       Multiply(x, w, first, end, call.y);
-      ApplyEpilogue(kernels, call.epilogue, call.y, first, end);
+      ApplyEpilogue(kernels, OfPart(call.epilogue, {0, call.y.rows}, {first, end}),
+                    call.y.Cols(first, end - first));
     }
   };
   if (own_threads()) {

@@ -38,13 +38,11 @@ absl::Status CheckFactors(std::span<const GemmCall> calls) {
   return absl::OkStatus();
 }
 
-void ApplyEpilogue(const cpu::KernelTable& kernels, const Epilogue& epilogue, Matrix y,
-                   std::int64_t first, std::int64_t end) {
-  const std::int64_t n = end - first;
-  if (n <= 0) return;
+void ApplyEpilogue(const cpu::KernelTable& kernels, const Epilogue& epilogue, Matrix y) {
+  const std::int64_t n = y.cols;
   for (std::int64_t i = 0; i < y.rows; ++i) {
-    float* row = y.Row(i) + first;
-    if (epilogue.bias != nullptr) kernels.add(epilogue.bias + first, n, row);
+    float* row = y.Row(i);
+    if (epilogue.bias != nullptr) kernels.add(epilogue.bias, n, row);
     switch (epilogue.activation) {
       case Activation::kNone:
         break;
@@ -61,8 +59,17 @@ void ApplyEpilogue(const cpu::KernelTable& kernels, const Epilogue& epilogue, Ma
         kernels.relu(row, n);
         break;
     }
-    if (epilogue.times.data != nullptr) kernels.multiply(epilogue.times.Row(i) + first, n, row);
+    if (epilogue.times.data != nullptr) kernels.multiply(epilogue.times.Row(i), n, row);
   }
+}
+
+Epilogue OfPart(Epilogue epilogue, Range rows, Range cols) {
+  if (epilogue.bias != nullptr) epilogue.bias += cols.begin;
+  if (epilogue.times.data != nullptr) {
+    epilogue.times = epilogue.times.Rows(rows.begin, rows.end - rows.begin)
+                         .Cols(cols.begin, cols.end - cols.begin);
+  }
+  return epilogue;
 }
 
 }  // namespace mossrt::runtime

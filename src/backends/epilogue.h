@@ -6,14 +6,16 @@
 
 #include "mossrt/runtime/gemm_backend.h"
 #include "mossrt/runtime/kernel_table.h"
+#include "mossrt/runtime/thread_team.h"
 
 namespace mossrt::runtime {
 
 // An error unless the factors of every call are the outputs of the one before, which has none.
 absl::Status CheckFactors(std::span<const GemmCall> calls);
 
-// Columns [first, end) of all rows of y.
-void ApplyEpilogue(const cpu::KernelTable& kernels, const Epilogue& epilogue, Matrix y,
-                   std::int64_t first, std::int64_t end);
+// On all of y, which may be part of the outputs: then `epilogue` is OfPart of theirs.
+void ApplyEpilogue(const cpu::KernelTable& kernels, const Epilogue& epilogue, Matrix y);
+
+Epilogue OfPart(Epilogue epilogue, Range rows, Range cols);
 
 }  // namespace mossrt::runtime

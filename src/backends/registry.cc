@@ -4,6 +4,7 @@
 
 #include "backends/dense_rows.h"
 #include "base/cat.h"
+#include "base/status.h"
 
 namespace mossrt::runtime {
 namespace {
@@ -39,6 +40,12 @@ absl::Status GemmBackend::MakeAndPrepare(ConstMatrix x, int kind, PreparedInput*
                                          ThreadTeam& team, MakeRows make) {
   ForRows(x.rows, team, make);
   return Prepare(x, kind, out, team);
+}
+
+absl::Status GemmBackend::RunAndPrepare(std::span<const GemmCall> calls, std::size_t which,
+                                        int kind, PreparedInput* out, ThreadTeam& team) {
+  MOSSRT_RETURN_IF_ERROR(Run(calls, team));
+  return Prepare(calls[which].y, kind, out, team);
 }
 
 absl::StatusOr<SavedWeight> GemmBackend::Save(const PackedWeight&,

@@ -182,7 +182,7 @@ class OutsideBackend final : public GemmBackend {
             static_cast<size_t>(x.rows), static_cast<size_t>(x.cols), call.y.data,
             static_cast<size_t>(w.rows()), static_cast<size_t>(call.y.stride));
       }));
-      runtime::ApplyEpilogue(*cpu::Kernels(), call.epilogue, call.y, 0, w.rows());
+      runtime::ApplyEpilogue(*cpu::Kernels(), call.epilogue, call.y);
     }
     return CallBack("the read_row function", [&] { return read_row_code_.exchange(0); });
   }

@@ -44,17 +44,32 @@ class MlpOf {
     } else {
       x = ws.norm;
     }
-    if (!gated_) return products->Add(x, w_.mlp_up, ws.up, {.activation = p.activation});
-    MOSSRT_RETURN_IF_ERROR(products->Add(x, w_.mlp_gate, ws.gate, {.activation = p.activation}));
-    return products->Add(x, w_.mlp_up, ws.up, {.times = pass_.Rows(ws.gate)});
+    Epilogue epilogue{.activation = p.activation};
+    if (gated_) {
+      MOSSRT_RETURN_IF_ERROR(products->Add(x, w_.mlp_gate, ws.gate, epilogue));
+      epilogue = {.times = pass_.Rows(ws.gate)};
+    }
+    MOSSRT_RETURN_IF_ERROR(products->Add(x, w_.mlp_up, ws.up, epilogue));
+    if (!Shown()) products->PrepareOutputs(w_.mlp_down, ws.up_input.get());
+    return absl::OkStatus();
   }
   absl::Status AddDown(Products* products) const {
     const Workspace::Impl& ws = pass_.ws;
-    MOSSRT_RETURN_IF_ERROR(pass_.CallHooks(HookPoint::kMlpAct, layer_, pass_.Rows(ws.up)));
-    return products->Add(ws.up, w_.mlp_down, ws.down);
+    if (Shown()) {
+      const Matrix up = pass_.Rows(ws.up);
+      MOSSRT_RETURN_IF_ERROR(pass_.CallHooks(HookPoint::kMlpAct, layer_, up));
+      GemmBackend& backend = *pass_.model.backend;
+      MOSSRT_RETURN_IF_ERROR(backend.Prepare(up, backend.InputKind(*w_.mlp_down.weight),
+                                             ws.up_input.get(), *pass_.model.team));
+    }
+    products->Add(ws.up_input.get(), w_.mlp_down, ws.down);
+    return absl::OkStatus();
   }
 
  private:
+  // Do hooks look at what mlp_down reads?
+  bool Shown() const { return pass_.Hooked(HookPoint::kMlpAct, layer_); }
+
   const Pass& pass_;
   int layer_;
   const LayerWeights& w_;

@@ -16,10 +16,19 @@ class Products {
   // The bias of `epilogue` is that of `linear`.
   absl::Status Add(Matrix x, const Linear& linear, Matrix y, Epilogue epilogue = {}) {
     MOSSRT_ASSIGN_OR_RETURN(const PreparedInput* input, Prepared(x, linear));
+    Add(input, linear, y, epilogue);
+    return absl::OkStatus();
+  }
+  void Add(const PreparedInput* input, const Linear& linear, Matrix y, Epilogue epilogue = {}) {
     epilogue.bias = linear.bias_or_null();
     pass_.ws.calls.push_back(
         {.x = input, .w = linear.weight.get(), .y = pass_.Rows(y), .epilogue = epilogue});
-    return absl::OkStatus();
+  }
+  // Run is to prepare the outputs of the product added last, for `reader`. One product may have it.
+  void PrepareOutputs(const Linear& reader, PreparedInput* input) {
+    prepared_call_ = pass_.ws.calls.size() - 1;
+    prepared_kind_ = pass_.model.backend->InputKind(*reader.weight);
+    prepared_ = input;
   }
   // Rows of x that `make` writes, each on the thread that then prepares it for `reader`; if hooks
   // look at them, all are written and shown before.
@@ -35,7 +44,12 @@ class Products {
     known_[used_++] = {x.data, kind};
     return absl::OkStatus();
   }
-  absl::Status Run() { return pass_.model.backend->Run(pass_.ws.calls, *pass_.model.team); }
+  absl::Status Run() {
+    GemmBackend& backend = *pass_.model.backend;
+    ThreadTeam& team = *pass_.model.team;
+    if (prepared_ == nullptr) return backend.Run(pass_.ws.calls, team);
+    return backend.RunAndPrepare(pass_.ws.calls, prepared_call_, prepared_kind_, prepared_, team);
+  }
 
  private:
   absl::StatusOr<const PreparedInput*> Prepared(Matrix x, const Linear& reader) {
@@ -57,6 +71,9 @@ class Products {
   const Pass& pass_;
   std::array<Known, kMostInputs> known_{};
   std::size_t used_ = 0;
+  PreparedInput* prepared_ = nullptr;  // by Run, of the outputs of a call
+  std::size_t prepared_call_ = 0;
+  int prepared_kind_ = 0;
 };
 
 // Rotary embedding of the rows' queries, in place.

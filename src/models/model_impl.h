@@ -55,6 +55,7 @@ struct Workspace::Impl {
   std::array<Matrix, 2> due{};
   // As many as one region of products needs: one for each form in which its matrices read rows.
   std::vector<std::unique_ptr<PreparedInput>> inputs;
+  std::unique_ptr<PreparedInput> up_input;  // what mlp_down reads
   PageBuffer attention_scratch;
   std::vector<RowPlace> places;  // of the rows of this call
   std::vector<AttentionSequence> sequences;

@@ -46,10 +46,10 @@ void Place(const HyperParams& p, bool gated, Layout* layout, Workspace::Impl* ws
   ws->reorder = layout->Take(q_cols);
 }
 
-// Two, for attention's output and the MLP's; more where matrices that read the same rows are held
-// in different ways.
+// Rows of `hidden` or of attention's output: those that the matrices of a layer read together may
+// be held in different ways.
 std::size_t InputsOfRegion(const Model::Impl& m) {
-  std::size_t most = 2;
+  std::size_t most = 1;
   for (const LayerWeights& layer : m.weights.layers) {
     std::set<int> attention, mlp;
     for (const Linear* linear : {&layer.q, &layer.k, &layer.v})
@@ -82,12 +82,13 @@ absl::StatusOr<std::unique_ptr<Workspace>> Workspace::Create(const Model& model,
   MOSSRT_ASSIGN_OR_RETURN(impl->memory, PageBuffer::Create(count.used(), false));
   Layout give(max_rows, impl->memory.data());
   Place(p, gated, &give, impl.get());
-  const std::int64_t widest = std::max({p.hidden, p.heads * p.head_dim, p.inner});
-  for (std::size_t i = 0, n = InputsOfRegion(m); i < n; ++i) {
-    impl->inputs.push_back(m.backend->CreatePrepared(max_rows, widest));
-    if (impl->inputs.back() == nullptr)
-      return absl::ResourceExhaustedError("no memory for the prepared inputs of a workspace");
-  }
+  const std::int64_t widest = std::max(p.hidden, p.heads * p.head_dim);
+  impl->inputs.resize(InputsOfRegion(m));
+  for (auto& input : impl->inputs) input = m.backend->CreatePrepared(max_rows, widest);
+  impl->up_input = m.backend->CreatePrepared(max_rows, p.inner);
+  const auto missing = [](const auto& input) { return input == nullptr; };
+  if (missing(impl->up_input) || std::ranges::any_of(impl->inputs, missing))
+    return absl::ResourceExhaustedError("no memory for the prepared inputs of a workspace");
   const AttentionShape shape{.heads = p.heads, .kv_heads = p.kv_heads, .head_dim = p.head_dim};
   MOSSRT_ASSIGN_OR_RETURN(
       impl->attention_scratch,

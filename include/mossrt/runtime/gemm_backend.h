@@ -185,6 +185,11 @@ class GemmBackend {
                                       MakeRows make);
   // All calls as one parallel region. Allocates nothing.
   virtual absl::Status Run(std::span<const GemmCall> calls, ThreadTeam& team) = 0;
+  // Run, and Prepare of the outputs of calls[which], in one parallel region where a backend can: it
+  // may prepare each block of them while it is near and forget it. What calls[which].y holds then,
+  // and the factors of that call, is not said. No call may read `out`.
+  virtual absl::Status RunAndPrepare(std::span<const GemmCall> calls, std::size_t which, int kind,
+                                     PreparedInput* out, ThreadTeam& team);
   // How often Run has been called, for tests that must notice a fall-back.
   virtual std::uint64_t run_count() const = 0;
 };

@@ -6,6 +6,7 @@
 #include "backends/dense_rows.h"
 #include "backends/epilogue.h"
 #include "backends/native/integer_weight.h"
+#include "backends/native/packed_input.h"
 #include "backends/native/packed_weight.h"
 #include "backends/native/product_region.h"
 #include "backends/native/saved_weight.h"
@@ -20,13 +21,6 @@ using cpu::kTileRows;
 
 // From kFirstIntegerKind on: the backend's integer_inputs_.
 enum InputKinds { kPlain, kRounded, kFirstIntegerKind };
-
-class PackedInput final : public PreparedInput {
- public:
-  PageBuffer buffer;
-  PageBuffer gathered;  // rows in the order of an act-order matrix's groups, if there is one
-  std::int64_t m = 0, k = 0;
-};
 
 // A format of the input that some matrices of integers share.
 struct IntegerInput {
@@ -96,19 +90,22 @@ class NativeBackend final : public GemmBackend {
                               MakeRows make) override {
     return PrepareRows(x, kind, out, team, &make);
   }
-  absl::Status Run(std::span<const GemmCall> calls, ThreadTeam& team) override;
+  absl::Status Run(std::span<const GemmCall> calls, ThreadTeam& team) override {
+    return RunAll(calls, nullptr, nullptr, team);
+  }
+  absl::Status RunAndPrepare(std::span<const GemmCall> calls, std::size_t which, int kind,
+                             PreparedInput* out, ThreadTeam& team) override;
   std::uint64_t run_count() const override { return runs_.load(std::memory_order_relaxed); }
 
  private:
   int KindOf(const IntegerWeight& weight);
-  const IntegerInput& IntegerInputOf(int kind) const {
-    return integer_inputs_[static_cast<std::size_t>(kind - kFirstIntegerKind)];
-  }
+  absl::StatusOr<InputPacker> PackerOf(ConstMatrix x, int kind, PreparedInput* out) const;
   // `make` may be null: the rows are there.
   absl::Status PrepareRows(ConstMatrix x, int kind, PreparedInput* out, ThreadTeam& team,
                            const MakeRows* make);
-  absl::Status PrepareIntegers(ConstMatrix x, const IntegerInput& format, PackedInput& input,
-                               ThreadTeam& team, const MakeRows* make) const;
+  // `packer` packs the outputs of the call `packed`, unless null.
+  absl::Status RunAll(std::span<const GemmCall> calls, const InputPacker* packer,
+                      const GemmCall* packed, ThreadTeam& team);
   Product ProductOf(const PackedWeight& weight) const;
 
   const cpu::KernelTable& kernels_;
@@ -182,23 +179,17 @@ namespace {
 // of 5632 were measured and gain.
 constexpr std::int64_t kWorthWaking = 8192;
 
-// What is packed at once: values of k of rows of a tile.
-struct Part {
-  Range rows, k;
-};
-
-// pack(part) for every tile of `x`, whose rows `make` (unless null) has just written and the first
-// cache still holds. A single tile is made by rows and packed by multiples of `unit` values of k.
-template <typename Pack>
-void ForTiles(ConstMatrix x, std::int64_t places, std::int64_t unit, ThreadTeam& team,
-              const MakeRows* make, const Pack& pack) {
-  const std::int64_t tiles = (x.rows + kTileRows - 1) / kTileRows;
+// Packs every tile of `rows` rows, which `make` (unless null) has just written and the first cache
+// still holds. A single tile is made by rows and packed by multiples of the packer's unit.
+void PackTiles(const InputPacker& packer, std::int64_t rows, ThreadTeam& team,
+               const MakeRows* make) {
+  const std::int64_t tiles = (rows + kTileRows - 1) / kTileRows, places = packer.places();
   const auto run = [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t tile = begin; tile < end; ++tile) {
       const std::int64_t first = tile * kTileRows;
-      const std::int64_t last = std::min<std::int64_t>(x.rows, first + kTileRows);
+      const std::int64_t last = std::min<std::int64_t>(rows, first + kTileRows);
       if (make != nullptr) (*make)(first, last);
-      pack(Part{{first, last}, {0, places}});
+      packer.Pack({first, last}, {0, places});
     }
   };
   if (tiles > 1) {
@@ -206,89 +197,36 @@ void ForTiles(ConstMatrix x, std::int64_t places, std::int64_t unit, ThreadTeam&
       const Range range = SplitRange(tiles, thread, threads);
       run(range.begin, range.end);
     });
-  } else if (x.rows == 1 || x.rows * places < kWorthWaking) {
+  } else if (rows == 1 || rows * places < kWorthWaking) {
     run(0, 1);
   } else {
-    if (make != nullptr) ForRows(x.rows, team, *make);
+    if (make != nullptr) ForRows(rows, team, *make);
+    const std::int64_t unit = packer.unit();
     team.ForEachThread([&](int thread, int threads) {
       const Range units = SplitRange((places + unit - 1) / unit, thread, threads);
       const std::int64_t end = std::min(places, units.end * unit);
-      if (units.begin < units.end) pack(Part{{0, x.rows}, {units.begin * unit, end}});
+      if (units.begin < units.end) packer.Pack({0, rows}, {units.begin * unit, end});
     });
   }
 }
 
-absl::Status DoesNotFit(ConstMatrix x) {
-  return absl::InternalError(
-      Cat("a prepared input of [", x.rows, ", ", x.cols, "] does not fit its buffer"));
-}
-
 }  // namespace
 
-absl::Status NativeBackend::PrepareIntegers(ConstMatrix x, const IntegerInput& format,
-                                            PackedInput& input, ThreadTeam& team,
-                                            const MakeRows* make) const {
-  const ColumnGroups& columns = format.columns;
-  const bool reorder = !columns.order.empty();
-  const std::int64_t places = reorder ? columns.places() : x.cols;
-  const std::int64_t dwords = cpu::IntegerInputDwords(places, columns.group);
-  if (static_cast<std::size_t>(x.rows * dwords) * 4 > input.buffer.size() ||
-      (reorder && static_cast<std::size_t>(x.rows * places) * 4 > input.gathered.size())) {
-    return DoesNotFit(x);
+absl::StatusOr<InputPacker> NativeBackend::PackerOf(ConstMatrix x, int kind,
+                                                    PreparedInput* out) const {
+  InputForm form;
+  if (kind >= kFirstIntegerKind) {
+    form.columns = &integer_inputs_[static_cast<std::size_t>(kind - kFirstIntegerKind)].columns;
+  } else {
+    form.rounded = kind == kRounded;
   }
-  auto* packed = reinterpret_cast<std::uint32_t*>(input.buffer.data());
-  auto* gathered = reinterpret_cast<float*>(input.gathered.data());
-  ForTiles(x, places, columns.group, team, make, [&](const Part& part) {
-    const auto& [rows, k] = part;
-    const float* from = x.Row(rows.begin) + k.begin;
-    std::int64_t stride = x.stride;
-    if (reorder) {
-      for (std::int64_t i = rows.begin; i < rows.end; ++i) {
-        float* to = gathered + i * places;
-        for (std::int64_t j = k.begin; j < k.end; ++j) {
-          const std::int32_t column = columns.order[static_cast<std::size_t>(j)];
-          to[j] = column < 0 ? 0.0f : x.Row(i)[column];
-        }
-      }
-      from = gathered + rows.begin * places + k.begin;
-      stride = places;
-    }
-    const std::int64_t count = rows.end - rows.begin;
-    kernels_.pack_x_int8(
-        from, stride, count, k.end - k.begin, columns.group,
-        packed + rows.begin * dwords + count * cpu::IntegerInputDwords(k.begin, columns.group));
-  });
-  return absl::OkStatus();
+  return InputPacker::Create(kernels_, form, x, static_cast<PackedInput*>(out));
 }
 
 absl::Status NativeBackend::PrepareRows(ConstMatrix x, int kind, PreparedInput* out,
                                         ThreadTeam& team, const MakeRows* make) {
-  auto& input = static_cast<PackedInput&>(*out);
-  input.m = x.rows;
-  input.k = x.cols;
-  if (kind >= kFirstIntegerKind) {
-    return PrepareIntegers(x, IntegerInputOf(kind), input, team, make);
-  }
-  const bool pairs = kind == kRounded && kernels_.gemm_bf16_pairs != nullptr;
-  const std::int64_t per_dword = pairs ? 2 : 1;
-  const std::int64_t depth = (x.cols + per_dword - 1) / per_dword;  // dwords per row
-  if (static_cast<std::size_t>(x.rows * depth) * 4 > input.buffer.size()) return DoesNotFit(x);
-  auto* data = reinterpret_cast<float*>(input.buffer.data());
-  constexpr std::int64_t kUnit = 64;
-  ForTiles(x, x.cols, kUnit, team, make, [&](const Part& part) {
-    const auto& [rows, k] = part;
-    const float* from = x.Row(rows.begin) + k.begin;
-    const std::int64_t count = rows.end - rows.begin, values = k.end - k.begin;
-    float* to = data + rows.begin * depth + count * (k.begin / per_dword);
-    if (pairs) {
-      kernels_.pack_x_bf16_pairs(from, x.stride, count, values,
-                                 reinterpret_cast<std::uint32_t*>(to));
-    } else if (kind == kRounded) {
-      kernels_.pack_x_bf16_as_f32(from, x.stride, count, values, to);
-    } else {
-      kernels_.pack_x_f32(from, x.stride, count, values, to);
-    }
-  });
+  MOSSRT_ASSIGN_OR_RETURN(const InputPacker packer, PackerOf(x, kind, out));
+  PackTiles(packer, x.rows, team, make);
   return absl::OkStatus();
 }
 
@@ -307,7 +245,8 @@ Product NativeBackend::ProductOf(const PackedWeight& weight) const {
   return {kernel, w.Panel(0), w.panel_bytes(), w.cols()};
 }
 
-absl::Status NativeBackend::Run(std::span<const GemmCall> calls, ThreadTeam& team) {
+absl::Status NativeBackend::RunAll(std::span<const GemmCall> calls, const InputPacker* packer,
+                                   const GemmCall* packed, ThreadTeam& team) {
   runs_.fetch_add(1, std::memory_order_relaxed);
   MOSSRT_RETURN_IF_ERROR(CheckFactors(calls));
   for (const GemmCall& call : calls) {
@@ -325,11 +264,22 @@ absl::Status NativeBackend::Run(std::span<const GemmCall> calls, ThreadTeam& tea
     ProductRegion region(kernels_, team.size());
     for (; !calls.empty() && !region.full(); calls = calls.subspan(1)) {
       const GemmCall& call = calls.front();
-      region.Add(ProductOf(*call.w), call, static_cast<const PackedInput&>(*call.x).buffer.data());
+      region.Add(ProductOf(*call.w), call, static_cast<const PackedInput&>(*call.x).buffer.data(),
+                 &call == packed ? packer : nullptr);
     }
     region.Run(team);
   }
   return absl::OkStatus();
+}
+
+absl::Status NativeBackend::RunAndPrepare(std::span<const GemmCall> calls, std::size_t which,
+                                          int kind, PreparedInput* out, ThreadTeam& team) {
+  const GemmCall& call = calls[which];
+  MOSSRT_ASSIGN_OR_RETURN(const InputPacker packer, PackerOf(call.y, kind, out));
+  const bool factors =
+      which + 1 < calls.size() && calls[which + 1].epilogue.times.data == call.y.data;
+  if (packer.in_order() && !factors) return RunAll(calls, &packer, &call, team);
+  return GemmBackend::RunAndPrepare(calls, which, kind, out, team);
 }
 
 }  // namespace
