@@ -67,8 +67,20 @@ class Sequences {
   std::vector<SequenceInput> inputs_;
 };
 
-absl::StatusOr<double> Prefill(const Model& model, int tokens) {
-  auto workspace = Workspace::Create(model, std::min<std::int64_t>(tokens, kPromptRows));
+// A workspace of at least so many rows, kept from request to request as a session keeps its own and
+// other engines keep their buffers.
+absl::StatusOr<Workspace*> WorkspaceOf(const Model& model, std::int64_t rows,
+                                       std::unique_ptr<Workspace>* kept) {
+  if (*kept == nullptr || (*kept)->max_rows() < rows) {
+    auto created = Workspace::Create(model, rows);
+    if (!created.ok()) return created.status();
+    *kept = *std::move(created);
+  }
+  return kept->get();
+}
+
+absl::StatusOr<double> Prefill(const Model& model, int tokens, std::unique_ptr<Workspace>* kept) {
+  auto workspace = WorkspaceOf(model, std::min<std::int64_t>(tokens, kPromptRows), kept);
   if (!workspace.ok()) return workspace.status();
   const auto ids = SomeIds(tokens, model.params().vocab);
   KvCache kv(CacheShape(model), model.params().max_positions);
@@ -77,8 +89,9 @@ absl::StatusOr<double> Prefill(const Model& model, int tokens) {
   return Now() - start;
 }
 
-absl::StatusOr<double> WholeAnswer(const Model& model, int prompt, int count) {
-  auto workspace = Workspace::Create(model, std::min<std::int64_t>(prompt, kPromptRows));
+absl::StatusOr<double> WholeAnswer(const Model& model, int prompt, int count,
+                                   std::unique_ptr<Workspace>* kept) {
+  auto workspace = WorkspaceOf(model, std::min<std::int64_t>(prompt, kPromptRows), kept);
   if (!workspace.ok()) return workspace.status();
   const auto ids = SomeIds(prompt + count, model.params().vocab);
   KvCache kv(CacheShape(model), model.params().max_positions);
@@ -91,8 +104,9 @@ absl::StatusOr<double> WholeAnswer(const Model& model, int prompt, int count) {
   return Now() - start;
 }
 
-absl::StatusOr<double> Decode(const Model& model, int count, int steps) {
-  auto workspace = Workspace::Create(model, count * kPrompt);
+absl::StatusOr<double> Decode(const Model& model, int count, int steps,
+                              std::unique_ptr<Workspace>* kept) {
+  auto workspace = WorkspaceOf(model, count * kPrompt, kept);
   if (!workspace.ok()) return workspace.status();
   const auto ids = SomeIds(kPrompt + steps, model.params().vocab);
   Sequences sequences(model, count);
@@ -106,18 +120,19 @@ absl::StatusOr<double> Decode(const Model& model, int count, int steps) {
   return Now() - start;
 }
 
-absl::StatusOr<double> Answer(const Model& model, const char* request) {
+absl::StatusOr<double> Answer(const Model& model, const char* request,
+                              std::unique_ptr<Workspace>* kept) {
   std::array<char, 16> what = {};
   int first = 0, second = 0;
   const int read = std::sscanf(request, "%15s %d %d", what.data(), &first, &second);
   const std::string name = what.data();
   const auto sane = [](int n) { return n > 0 && n <= kMostRows; };
-  if (name == "prefill" && read == 2 && sane(first)) return Prefill(model, first);
-  if (name == "decode" && read == 2 && sane(first)) return Decode(model, 1, first);
+  if (name == "prefill" && read == 2 && sane(first)) return Prefill(model, first, kept);
+  if (name == "decode" && read == 2 && sane(first)) return Decode(model, 1, first, kept);
   if (name == "answer" && read == 3 && sane(first) && sane(second))
-    return WholeAnswer(model, first, second);
+    return WholeAnswer(model, first, second, kept);
   if (name == "batch" && read == 3 && sane(first) && first <= kMostRows / kPrompt && sane(second))
-    return Decode(model, first, second);
+    return Decode(model, first, second, kept);
   return absl::InvalidArgumentError(
       "a request must be 'prefill N', 'decode N', 'answer P N' or 'batch B N' with numbers from 1 "
       "to 4096 (B to 512), found '" +
@@ -150,11 +165,12 @@ int AnswerRequests(const Model& model, double load_seconds, std::FILE* requests)
          {"weights_bytes", model.plan().need.weights},
          {"threads", model.team().size()},
          {"numerics", model.numerics()}});
+  std::unique_ptr<Workspace> kept;
   std::array<char, 128> line = {};
   while (std::fgets(line.data(), line.size(), requests) != nullptr) {
     std::string request = line.data();
     while (!request.empty() && request.back() == '\n') request.pop_back();
-    const auto seconds = Answer(model, request.c_str());
+    const auto seconds = Answer(model, request.c_str(), &kept);
     if (seconds.ok()) {
       Print({{"seconds", *seconds}, {"peak_rss", PeakBytes()}});
     } else {
