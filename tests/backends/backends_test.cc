@@ -3,14 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <random>
 
 #include "backends/dense_rows.h"
 #include "backends/matrices_in_memory.h"
-#include "base/half.h"
 #include "mossrt/runtime/gemm_backend.h"
 #include "mossrt/runtime/kernel_table.h"
 
