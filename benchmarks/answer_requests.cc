@@ -68,7 +68,7 @@ class Sequences {
 };
 
 // A workspace of at least so many rows, kept from request to request as a session keeps its own and
-// other engines keep their buffers.
+// llama.cpp's context its buffers.
 absl::StatusOr<Workspace*> WorkspaceOf(const Model& model, std::int64_t rows,
                                        std::unique_ptr<Workspace>* kept) {
   if (*kept == nullptr || (*kept)->max_rows() < rows) {
