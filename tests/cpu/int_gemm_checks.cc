@@ -33,7 +33,8 @@ std::string Label(const KernelTable& table, const Shape& s) {
 
 // Tile remainders by every group, odd and even numbers of groups with a rest of k; then row blocks
 // of 120 and blocks of 2048 values of k, and every remainder of a tile there, where weights may be
-// held in another order; then what 16 bits cannot hold, also for an odd row of a tile.
+// held in another order and the rest of k is all that is read of a last group; then what 16 bits
+// cannot hold, also for an odd row of a tile.
 std::vector<Shape> Shapes(Integers integers) {
   const bool cached = integers == Integers::kCached;
   std::vector<Shape> shapes;
@@ -71,6 +72,7 @@ std::vector<Shape> Shapes(Integers integers) {
     for (const std::int64_t m : {27, 28, 29, 31, 35, 120, 121, 250}) {
       add(m, group, 3 * group - 1);
       add(m, group, 2 * group);
+      add(m, group, 2 * group + group / 2 - 5);
     }
     for (const Fill fill : {Fill::kAllLargest, Fill::kAllSmallest, Fill::kAlternating}) {
       for (const std::int64_t m : {1, 3, 12, 26, 29}) {

@@ -13,12 +13,15 @@ namespace mossrt::cpu::MOSSRT_ISA {
 inline constexpr int kSequentialRows = 4;
 
 // kOwn: few rows, so that the weights come from memory just now: the tile calls its own, a few
-// groups ahead, and at its end the first at `next`. Otherwise it calls its share of all weights at
-// `next`.
+// groups ahead, and at its end the first at `next`. It reads groups whole, also a last one with
+// fewer values: a gap in the stream costs more than what is not read. Otherwise it calls its share
+// of all weights at `next`.
 template <class Format, bool kZeros, bool kOwn, int P, int R>
 [[gnu::noinline]] void IntTile(const IntTileArgs& args) {
   const typename Format::Panel panel{Format::kBits, args.group, kZeros};
-  const int64_t lines = args.group / 4 / Format::kQuads;
+  constexpr int64_t kLineK = 4 * Format::kQuads;
+  const int64_t lines = args.group / kLineK;
+  const int64_t last_lines = kOwn ? lines : (args.last + kLineK - 1) / kLineK;
   const int64_t x_rows = args.x_rows;
   const uint32_t* x = args.x;
   constexpr bool kCalls = kTilePrefetchBytes > 0;
@@ -58,7 +61,7 @@ template <class Format, bool kZeros, bool kOwn, int P, int R>
         for (int64_t at = 0; at < args.next_bytes; at += 64) Prefetch(ahead + at);
       }
     }
-    for (int64_t n = lines; n > 0; --n) {
+    for (int64_t n = g + 1 < args.groups ? lines : last_lines; n > 0; --n) {
       if constexpr (kCalls && kOwn) {
         Prefetch(ahead);
         if constexpr (P > 1) Prefetch(ahead + args.w_panel_bytes);
@@ -169,6 +172,12 @@ template <class Format, bool kZeros>
   Store(chain, args.y);
 }
 
+// Values of k that the last of groups [.., end) has.
+inline int64_t LastOf(const GemmArgs& a, int64_t end) {
+  const int64_t rest = a.k - (end - 1) * a.group;
+  return rest < a.group ? rest : a.group;
+}
+
 // Groups [first, first + groups) of some panels.
 struct Block {
   const char* w;
@@ -211,6 +220,7 @@ inline void MultiplyGroups(const GemmArgs& a, const Block& block) {
                             .y = block.y + (start + row) * a.y_stride,
                             .y_stride = a.y_stride,
                             .accumulate = a.accumulate || block.first > 0,
+                            .last = LastOf(a, block.first + block.groups),
                             .next = kOwn ? block.next : block.next + pass * share * block.groups,
                             .next_panel_bytes = a.w_panel_bytes,
                             .next_bytes = share});

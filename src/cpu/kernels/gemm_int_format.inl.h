@@ -67,6 +67,7 @@ struct IntTileArgs {
   float* y;
   int64_t y_stride;
   bool accumulate;
+  int64_t last = 0;            // values of k of the last group, at most `group`: beyond them x is 0
   const char* next = nullptr;  // weights called into the second cache while this tile computes
   std::size_t next_panel_bytes = 0;
   int64_t next_bytes = 0;  // for every group of this tile

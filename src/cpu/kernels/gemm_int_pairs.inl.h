@@ -72,6 +72,7 @@ template <class Format, bool kZeros, int R>
 [[gnu::noinline]] void IntPairTile(const IntTileArgs& args) {
   constexpr int kPairs = (R + 1) / 2;
   const typename Format::Panel panel{Format::kBits, args.group, kZeros};
+  const int64_t eights = args.group / 8, last_eights = (args.last + 7) / 8;
   const int64_t x_rows = args.x_rows;
   const uint32_t* x = args.x;
   const auto alone = [](int n) { return 2 * n + 1 == R; };
@@ -95,7 +96,7 @@ template <class Format, bool kZeros, int R>
       sum[n][0] = sum[n][1] = StartOfGroup<Format, kZeros>(of_rows(x_sums, n));
     }
     const char* lines = args.w + panel.DataOffset(g);
-    for (int64_t eights = args.group / 8; eights > 0; --eights) {
+    for (int64_t i = g + 1 < args.groups ? eights : last_eights; i > 0; --i) {
       Octets octets[kPairs];
 #pragma GCC unroll 3
       for (int n = 0; n < kPairs; ++n) {
