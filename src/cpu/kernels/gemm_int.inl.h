@@ -12,107 +12,118 @@ namespace mossrt::cpu::MOSSRT_ISA {
 // So few rows wait for memory whatever they do, and bytes come faster from one place.
 inline constexpr int kSequentialRows = 4;
 
-// kOwn: few rows, so that the weights come from memory just now: the tile calls its own, a few
-// groups ahead, and at its end the first at `next`. It reads groups whole, also a last one with
-// fewer values: a gap in the stream costs more than what is not read. Otherwise it calls its share
-// of all weights at `next`.
+// kOwn: one tile of few rows, so that the weights come from memory just now: it calls its own, a
+// few groups ahead, and at its end the first at `next`. It reads groups whole, also a last one with
+// fewer values: a gap in the stream costs more than what is not read. Otherwise successive tiles,
+// each of which calls its share of all weights at `next`.
 template <class Format, bool kZeros, bool kOwn, int P, int R>
-[[gnu::noinline]] void IntTile(const IntTileArgs& args) {
+[[gnu::noinline]] void IntTiles(const IntTileArgs& args) {
   const typename Format::Panel panel{Format::kBits, args.group, kZeros};
-  constexpr int64_t kLineK = 4 * Format::kQuads;
+  constexpr int64_t kLineK = 4 * Format::kQuads, kTiles = kTileRows / R;
   const int64_t lines = args.group / kLineK;
   const int64_t last_lines = kOwn ? lines : (args.last + kLineK - 1) / kLineK;
-  const int64_t x_rows = args.x_rows;
-  const uint32_t* x = args.x;
+  const int64_t x_rows = args.x_rows, y_stride = args.y_stride;
   constexpr bool kCalls = kTilePrefetchBytes > 0;
   [[maybe_unused]] const int64_t groups_ahead =
       1 + kTilePrefetchBytes / static_cast<int64_t>(panel.group_bytes());
-  F32x16 chains[R][P];
-#pragma GCC unroll 12
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 2
-    for (int p = 0; p < P; ++p) {
-      chains[r][p] =
-          args.accumulate ? Load(args.y + r * args.y_stride + p * kPanelRows) : Set(0.0f);
+  const uint32_t* first_x = args.x;
+  float* y = args.y;
+  [[maybe_unused]] const char* next = args.next;
+  const int64_t tiles = kOwn ? 1 : args.tiles;
+  for (int64_t tile = 1; tile <= tiles; ++tile) {
+    if constexpr (kCalls && !kOwn) {
+      // The next outputs are single lines far apart, which no hardware foresees.
+      for (int64_t r = 0; r < R && tile + kTiles <= tiles; ++r) {
+        for (int p = 0; p < P; ++p) Prefetch(y + (kTileRows + r) * y_stride + p * kPanelRows);
+      }
     }
-  }
-  for (int64_t g = 0; g < args.groups; ++g) {
-    const uint32_t* x_scales = x + args.group / 4 * x_rows;
-    const uint32_t* x_sums = x_scales + x_rows;
-    U32x16 sum[R][P];
+    F32x16 chains[R][P];
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 2
-      for (int p = 0; p < P; ++p) sum[r][p] = StartOfGroup<Format, kZeros>(x_sums[r]);
-    }
-    const char* line = args.w + panel.DataOffset(g);
-    [[maybe_unused]] const char* ahead = nullptr;
-    if constexpr (kCalls && kOwn) {
-      const int64_t later = g + groups_ahead;
-      ahead = later < args.groups ? args.w + panel.DataOffset(later)
-                                  : args.next + panel.DataOffset(later - args.groups);
-      for (int p = 0; p < P; ++p) {  // the header
-        Prefetch(ahead + static_cast<std::size_t>(p) * args.w_panel_bytes - 64);
-      }
-    } else if constexpr (kCalls) {
       for (int p = 0; p < P; ++p) {
-        ahead =
-            args.next + static_cast<std::size_t>(p) * args.next_panel_bytes + g * args.next_bytes;
-        for (int64_t at = 0; at < args.next_bytes; at += 64) Prefetch(ahead + at);
+        chains[r][p] = args.accumulate ? Load(y + r * y_stride + p * kPanelRows) : Set(0.0f);
       }
     }
-    for (int64_t n = g + 1 < args.groups ? lines : last_lines; n > 0; --n) {
+    const uint32_t* x = first_x;
+    for (int64_t g = 0; g < args.groups; ++g) {
+      const uint32_t* x_scales = x + args.group / 4 * x_rows;
+      const uint32_t* x_sums = x_scales + x_rows;
+      U32x16 sum[R][P];
+#pragma GCC unroll 12
+      for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+        for (int p = 0; p < P; ++p) sum[r][p] = StartOfGroup<Format, kZeros>(x_sums[r]);
+      }
+      const char* line = args.w + panel.DataOffset(g);
+      [[maybe_unused]] const char* ahead = nullptr;
       if constexpr (kCalls && kOwn) {
-        Prefetch(ahead);
-        if constexpr (P > 1) Prefetch(ahead + args.w_panel_bytes);
-        ahead += 64;
+        const int64_t later = g + groups_ahead;
+        ahead = later < args.groups ? args.w + panel.DataOffset(later)
+                                    : next + panel.DataOffset(later - args.groups);
+        for (int p = 0; p < P; ++p) {  // the header
+          Prefetch(ahead + static_cast<std::size_t>(p) * args.w_panel_bytes - 64);
+        }
+      } else if constexpr (kCalls) {
+        for (int p = 0; p < P; ++p) {
+          ahead = next + static_cast<std::size_t>(p) * args.next_panel_bytes;
+          for (int64_t at = 0; at < args.next_bytes; at += 64) Prefetch(ahead + at);
+        }
+        next += args.next_bytes;
       }
-      U32x16 w[P];
+      for (int64_t n = g + 1 < args.groups ? lines : last_lines; n > 0; --n) {
+        if constexpr (kCalls && kOwn) {
+          Prefetch(ahead);
+          if constexpr (P > 1) Prefetch(ahead + args.w_panel_bytes);
+          ahead += 64;
+        }
+        U32x16 w[P];
+#pragma GCC unroll 2
+        for (int p = 0; p < P; ++p) {
+          w[p] = LoadBits(line + static_cast<std::size_t>(p) * args.w_panel_bytes);
+        }
+#pragma GCC unroll 2
+        for (int quad = 0; quad < Format::kQuads; ++quad) {
+          U32x16 bytes[P];
+#pragma GCC unroll 2
+          for (int p = 0; p < P; ++p) bytes[p] = Format::Get(w[p], quad);
+#pragma GCC unroll 12
+          for (int r = 0; r < R; ++r) {
+            const Quad factor = SetQuad(x[r]);
+#pragma GCC unroll 2
+            for (int p = 0; p < P; ++p) sum[r][p] = Format::Dot(bytes[p], factor, sum[r][p]);
+          }
+          x += x_rows;
+        }
+        line += 64;
+      }
+      F32x16 w_scale[P], minus_zero[P];
+      const auto* header = reinterpret_cast<const uint16_t*>(args.w + panel.HeaderOffset(g));
 #pragma GCC unroll 2
       for (int p = 0; p < P; ++p) {
-        w[p] = LoadBits(line + static_cast<std::size_t>(p) * args.w_panel_bytes);
+        w_scale[p] = Format::Scale(header);
+        minus_zero[p] = kZeros ? MinusZeros<Format>(header) : Set(0.0f);
+        header += args.w_panel_bytes / 2;
       }
-#pragma GCC unroll 2
-      for (int quad = 0; quad < Format::kQuads; ++quad) {
-        U32x16 bytes[P];
-#pragma GCC unroll 2
-        for (int p = 0; p < P; ++p) bytes[p] = Format::Get(w[p], quad);
 #pragma GCC unroll 12
-        for (int r = 0; r < R; ++r) {
-          const Quad factor = SetQuad(x[r]);
+      for (int r = 0; r < R; ++r) {
+        const auto x_scale = __builtin_bit_cast(float, x_scales[r]);
+        const auto x_sum = static_cast<int32_t>(x_sums[r]);
 #pragma GCC unroll 2
-          for (int p = 0; p < P; ++p) sum[r][p] = Format::Dot(bytes[p], factor, sum[r][p]);
+        for (int p = 0; p < P; ++p) {
+          chains[r][p] = AddGroup<Format, kZeros>(sum[r][p], minus_zero[p], w_scale[p], x_scale,
+                                                  x_sum, chains[r][p]);
         }
-        x += x_rows;
       }
-      line += 64;
-    }
-    F32x16 w_scale[P], minus_zero[P];
-    const auto* header = reinterpret_cast<const uint16_t*>(args.w + panel.HeaderOffset(g));
-#pragma GCC unroll 2
-    for (int p = 0; p < P; ++p) {
-      w_scale[p] = Format::Scale(header);
-      minus_zero[p] = kZeros ? MinusZeros<Format>(header) : Set(0.0f);
-      header += args.w_panel_bytes / 2;
+      x = x_sums + x_rows;
     }
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
-      const auto x_scale = __builtin_bit_cast(float, x_scales[r]);
-      const auto x_sum = static_cast<int32_t>(x_sums[r]);
 #pragma GCC unroll 2
-      for (int p = 0; p < P; ++p) {
-        chains[r][p] = AddGroup<Format, kZeros>(sum[r][p], minus_zero[p], w_scale[p], x_scale,
-                                                x_sum, chains[r][p]);
-      }
+      for (int p = 0; p < P; ++p) Store(chains[r][p], y + r * y_stride + p * kPanelRows);
     }
-    x = x_sums + x_rows;
-  }
-#pragma GCC unroll 12
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 2
-    for (int p = 0; p < P; ++p) {
-      Store(chains[r][p], args.y + r * args.y_stride + p * kPanelRows);
-    }
+    first_x += tile % kTiles != 0 ? R : args.next_x - (kTileRows - R);
+    y += R * y_stride;
   }
 }
 
@@ -129,7 +140,7 @@ void IntTileOfRows(int64_t rows, const IntTileArgs& args) {
       static_assert(P == 1);
       IntPairTile<Format, kZeros, R>(args);
     } else {
-      IntTile<Format, kZeros, kOwn, P, R>(args);
+      IntTiles<Format, kZeros, kOwn, P, R>(args);
     }
   } else if constexpr (R > 1) {
     IntTileOfRows<Format, kZeros, kOwn, P, R - 1>(rows, args);
@@ -193,37 +204,45 @@ struct Block {
 template <class Format, bool kZeros, bool kOwn, int P>
 inline void MultiplyGroups(const GemmArgs& a, const Block& block) {
   constexpr int kRows = kOwn ? kIntRowsOwn : kIntRows;
+  static_assert(kTileRows % kRows == 0);
   const int64_t per_row = IntegerInputDwords(a.x_k, a.group);
-  const int64_t passes = (a.m + kTileRows - 1) / kTileRows * (kTileRows / kRows);
+  const int64_t tiles = (a.m + kTileRows - 1) / kTileRows * (kTileRows / kRows);
   const int64_t share =
-      block.groups > 0 ? (block.next_bytes / block.groups + passes - 1) / passes : 0;
-  for (int64_t start = 0; start < a.m; start += kTileRows) {
-    const int64_t tile_rows = a.m - start < kTileRows ? a.m - start : kTileRows;
-    const uint32_t* x = static_cast<const uint32_t*>(a.x) + start * per_row +
-                        IntegerInputDwords(block.first * a.group, a.group) * tile_rows;
-    if constexpr (!kOwn && kTilePrefetchBytes > 0) {
-      // The next outputs are single lines far apart, which no hardware foresees.
-      for (int64_t row = start + kTileRows; row < a.m && row < start + 2 * kTileRows; ++row) {
-        for (int p = 0; p < P; ++p) Prefetch(block.y + row * a.y_stride + p * kPanelRows);
-      }
+      block.groups > 0 ? (block.next_bytes / block.groups + tiles - 1) / tiles : 0;
+  // From `start` on, which begins a tile of the packed input of `x_rows`; `row` rows of that are
+  // done.
+  const auto args_from = [&](int64_t start, int64_t row, int64_t x_rows) {
+    const int64_t before = (start + row) / kRows;
+    return IntTileArgs{.w = block.w,
+                       .w_panel_bytes = block.w_panel_bytes,
+                       .x = static_cast<const uint32_t*>(a.x) + start * per_row + row +
+                            IntegerInputDwords(block.first * a.group, a.group) * x_rows,
+                       .x_rows = x_rows,
+                       .group = a.group,
+                       .groups = block.groups,
+                       .y = block.y + (start + row) * a.y_stride,
+                       .y_stride = a.y_stride,
+                       .accumulate = a.accumulate || block.first > 0,
+                       .last = LastOf(a, block.first + block.groups),
+                       .next = kOwn ? block.next : block.next + before * share * block.groups,
+                       .next_panel_bytes = a.w_panel_bytes,
+                       .next_bytes = share,
+                       .next_x = per_row * kTileRows};
+  };
+  int64_t start = 0;
+  if constexpr (!kOwn && !kPairRows) {
+    start = a.m / kTileRows * kTileRows;
+    if (start > 0) {
+      IntTileArgs args = args_from(0, 0, kTileRows);
+      args.tiles = start / kRows;
+      IntTiles<Format, kZeros, kOwn, P, kRows>(args);
     }
-    for (int64_t row = 0; row < tile_rows; row += kRows) {
-      const int64_t rows = tile_rows - row < kRows ? tile_rows - row : kRows;
-      const int64_t pass = (start + row) / kRows;
-      IntTileOfRows<Format, kZeros, kOwn, P, kRows>(
-          rows, IntTileArgs{.w = block.w,
-                            .w_panel_bytes = block.w_panel_bytes,
-                            .x = x + row,
-                            .x_rows = tile_rows,
-                            .group = a.group,
-                            .groups = block.groups,
-                            .y = block.y + (start + row) * a.y_stride,
-                            .y_stride = a.y_stride,
-                            .accumulate = a.accumulate || block.first > 0,
-                            .last = LastOf(a, block.first + block.groups),
-                            .next = kOwn ? block.next : block.next + pass * share * block.groups,
-                            .next_panel_bytes = a.w_panel_bytes,
-                            .next_bytes = share});
+  }
+  for (; start < a.m; start += kTileRows) {
+    const int64_t x_rows = a.m - start < kTileRows ? a.m - start : kTileRows;
+    for (int64_t row = 0; row < x_rows; row += kRows) {
+      const int64_t rows = x_rows - row < kRows ? x_rows - row : kRows;
+      IntTileOfRows<Format, kZeros, kOwn, P, kRows>(rows, args_from(start, row, x_rows));
     }
   }
 }

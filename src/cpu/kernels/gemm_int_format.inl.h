@@ -70,7 +70,9 @@ struct IntTileArgs {
   int64_t last = 0;            // values of k of the last group, at most `group`: beyond them x is 0
   const char* next = nullptr;  // weights called into the second cache while this tile computes
   std::size_t next_panel_bytes = 0;
-  int64_t next_bytes = 0;  // for every group of this tile
+  int64_t next_bytes = 0;  // for every group of a tile
+  int64_t tiles = 1;       // successive ones of all their rows, from packed tile to packed tile
+  int64_t next_x = 0;      // dwords from one packed tile to the next
 };
 
 inline F32x16 SetInteger(int32_t x) { return Set(static_cast<float>(x)); }

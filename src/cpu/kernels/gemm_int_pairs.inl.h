@@ -67,7 +67,7 @@ template <class Format, bool kZeros, int kHalf, int kPairs>
   }
 }
 
-// As IntTile.
+// As one of IntTiles.
 template <class Format, bool kZeros, int R>
 [[gnu::noinline]] void IntPairTile(const IntTileArgs& args) {
   constexpr int kPairs = (R + 1) / 2;
