@@ -176,7 +176,7 @@ absl::Status DenseBackend::Run(std::span<const GemmCall> calls, ThreadTeam& team
                          end = std::min<std::int64_t>(w.rows(), range.end * 16);
       if (first >= end) continue;
       Multiply(x, w, first, end, call.y);
-      ApplyEpilogue(kernels, OfPart(call.epilogue, {0, call.y.rows}, {first, end}),
+      ApplyEpilogue(kernels, OfColumns(call.epilogue, {first, end}),
                     call.y.Cols(first, end - first));
     }
   };

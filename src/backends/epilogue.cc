@@ -63,11 +63,10 @@ void ApplyEpilogue(const cpu::KernelTable& kernels, const Epilogue& epilogue, Ma
   }
 }
 
-Epilogue OfPart(Epilogue epilogue, Range rows, Range cols) {
+Epilogue OfColumns(Epilogue epilogue, Range cols) {
   if (epilogue.bias != nullptr) epilogue.bias += cols.begin;
   if (epilogue.times.data != nullptr) {
-    epilogue.times = epilogue.times.Rows(rows.begin, rows.end - rows.begin)
-                         .Cols(cols.begin, cols.end - cols.begin);
+    epilogue.times = epilogue.times.Cols(cols.begin, cols.end - cols.begin);
   }
   return epilogue;
 }

@@ -13,9 +13,9 @@ namespace mossrt::runtime {
 // An error unless the factors of every call are the outputs of the one before, which has none.
 absl::Status CheckFactors(std::span<const GemmCall> calls);
 
-// On all of y, which may be part of the outputs: then `epilogue` is OfPart of theirs.
+// On all of y, which may be columns of the outputs: then `epilogue` is OfColumns of theirs.
 void ApplyEpilogue(const cpu::KernelTable& kernels, const Epilogue& epilogue, Matrix y);
 
-Epilogue OfPart(Epilogue epilogue, Range rows, Range cols);
+Epilogue OfColumns(Epilogue epilogue, Range cols);
 
 }  // namespace mossrt::runtime

@@ -143,19 +143,24 @@ void ProductRegion::Multiply(const Part& part, Range panels, Matrix y) {
 void ProductRegion::RunBlock(const Part* part, Range panels, int thread) const {
   const std::size_t parts = part->with_next ? 2 : 1;
   std::array<Matrix, 2> y;
+  std::array<Epilogue, 2> epilogues;
+  Range cols{panels.begin * kPanelRows, 0};
   for (std::size_t i = 0; i < parts; ++i) {
     y[i] = OutputsOf(part[i], panels, thread);
     Multiply(part[i], panels, y[i]);
+    cols.end = cols.begin + y[i].cols;
+    epilogues[i] = OfColumns(part[i].epilogue, cols);
+    if (i > 0) epilogues[i].times = y[i - 1];
   }
-  const Range cols{panels.begin * kPanelRows, panels.begin * kPanelRows + y[0].cols};
   // A tile at a time: the first cache has it from one step to the next.
   for (std::int64_t first = 0, m = y[0].rows; first < m; first += cpu::kTileRows) {
     const Range rows{first, std::min(m, first + cpu::kTileRows)};
-    const auto of_tile = [&](const Matrix& all) { return all.Rows(first, rows.end - first); };
     for (std::size_t i = 0; i < parts; ++i) {
-      Epilogue epilogue = OfPart(part[i].epilogue, rows, cols);
-      if (i > 0) epilogue.times = of_tile(y[i - 1]);
-      ApplyEpilogue(kernels_, epilogue, of_tile(y[i]));
+      Epilogue epilogue = epilogues[i];
+      if (epilogue.times.data != nullptr) {
+        epilogue.times = epilogue.times.Rows(first, rows.end - first);
+      }
+      ApplyEpilogue(kernels_, epilogue, y[i].Rows(first, rows.end - first));
       if (part[i].packer != nullptr) part[i].packer->Pack(y[i].Row(first), y[i].stride, rows, cols);
     }
   }
