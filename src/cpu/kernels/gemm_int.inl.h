@@ -19,7 +19,7 @@ inline constexpr int kSequentialRows = 4;
 template <class Format, bool kZeros, bool kOwn, int P, int R>
 [[gnu::noinline]] void IntTiles(const IntTileArgs& args) {
   const typename Format::Panel panel{Format::kBits, args.group, kZeros};
-  constexpr int64_t kLineK = 4 * Format::kQuads, kTiles = kTileRows / R;
+  constexpr int64_t kLineK = 4 * Format::kQuads, kPerPacked = kTileRows / R;
   const int64_t lines = args.group / kLineK;
   const int64_t last_lines = kOwn ? lines : (args.last + kLineK - 1) / kLineK;
   const int64_t x_rows = args.x_rows, y_stride = args.y_stride;
@@ -33,7 +33,7 @@ template <class Format, bool kZeros, bool kOwn, int P, int R>
   for (int64_t tile = 1; tile <= tiles; ++tile) {
     if constexpr (kCalls && !kOwn) {
       // The next outputs are single lines far apart, which no hardware foresees.
-      for (int64_t r = 0; r < R && tile + kTiles <= tiles; ++r) {
+      for (int64_t r = 0; r < R && tile + kPerPacked <= tiles; ++r) {
         for (int p = 0; p < P; ++p) Prefetch(y + (kTileRows + r) * y_stride + p * kPanelRows);
       }
     }
@@ -122,7 +122,7 @@ template <class Format, bool kZeros, bool kOwn, int P, int R>
 #pragma GCC unroll 2
       for (int p = 0; p < P; ++p) Store(chains[r][p], y + r * y_stride + p * kPanelRows);
     }
-    first_x += tile % kTiles != 0 ? R : args.next_x - (kTileRows - R);
+    first_x += tile % kPerPacked != 0 ? R : args.next_x - (kTileRows - R);
     y += R * y_stride;
   }
 }
